@@ -1,0 +1,380 @@
+//! What a value of app.toml may be. Each check takes what was written and gives what is meant, or what is wrong.
+//!
+//! Names are checked here because they become file, container, service and YAML names further on, and numbers
+//! because the limit is better met now than after a build of half an hour.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::setting::Show;
+use super::{EngineChoice, PackerChoice, Profile};
+use crate::diagnostic::nearest;
+
+/// What is wrong with a value.
+#[derive(Debug)]
+pub struct Wrong {
+    /// Follows the name of the key: `is no duration`.
+    pub predicate: String,
+    /// Stands under the value: `expected a duration such as …`.
+    pub expected: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// The value holds a secret, which the error must not repeat.
+    pub secret: bool,
+}
+
+impl Wrong {
+    /// A value that `predicate`, where something else was expected.
+    pub fn new(predicate: impl Into<String>, expected: impl Into<String>) -> Wrong {
+        Wrong { predicate: predicate.into(), expected: expected.into(), help: None, secret: false }
+    }
+
+    /// Says what to do about it.
+    pub fn help(self, help: impl Into<String>) -> Wrong {
+        Wrong { help: Some(help.into()), ..self }
+    }
+}
+
+/// What a check gives.
+pub type Checked<T> = Result<T, Wrong>;
+
+/// Who checkpoints, by name.
+pub const ENGINES: &[(&str, EngineChoice)] =
+    &[("auto", EngineChoice::Auto), ("criu", EngineChoice::Criu), ("crac", EngineChoice::Crac)];
+
+/// Who packs, by name.
+pub const PACKERS: &[(&str, PackerChoice)] =
+    &[("auto", PackerChoice::Auto), ("rockcraft", PackerChoice::Rockcraft), ("native", PackerChoice::Native)];
+
+/// Sets of JVM options, by name.
+pub const PROFILES: &[(&str, Profile)] = &[("small", Profile::Small), ("none", Profile::None)];
+
+macro_rules! show_choices {
+    ($($choice:ty: $names:expr),*) => {$(
+        impl Show for $choice {
+            fn show(&self) -> String {
+                $names.iter().find(|(_, value)| value == self).map_or("", |(name, _)| *name).show()
+            }
+        }
+    )*};
+}
+
+show_choices!(EngineChoice: ENGINES, PackerChoice: PACKERS, Profile: PROFILES);
+
+const MOST_CHARACTERS: usize = 40;
+const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+const RELEASES: &[u8] = &[17, 21, 25, 26];
+const PLATFORMS: &[&str] = &["amd64", "arm64"];
+
+/// A piece of the user's text in a message: between backticks, escaped, and cut where it is long.
+pub fn quoted(text: &str) -> String {
+    let shown: String = text
+        .chars()
+        .take(60)
+        .flat_map(|c| if is_printable(c) { vec![c] } else { c.escape_unicode().collect() })
+        .collect();
+    let rest = if text.chars().nth(60).is_some() { "…" } else { "" };
+    format!("`{shown}{rest}`")
+}
+
+/// `a`, `b` or `c`.
+pub fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    match names.pop() {
+        Some(last) if names.is_empty() => last,
+        Some(last) => format!("{} or {last}", names.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// Whether a terminal shows `c` as a sign of its own, or as an accent of the one before.
+pub fn is_printable(c: char) -> bool {
+    // The standard library knows which characters are printable, but tells only through Debug. The letter
+    // before it keeps combining accents from counting as unprintable.
+    matches!(c, '"' | '\'' | '\\') || format!("a{c}").escape_debug().count() == 2
+}
+
+/// A name of the list.
+pub fn choice<T: Copy>(text: &str, choices: &[(&'static str, T)]) -> Checked<T> {
+    let names = || choices.iter().map(|(name, _)| *name);
+    if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
+        return Ok(*value);
+    }
+    let wrong = Wrong::new(format!("is {}", quoted(text)), format!("expected {}", one_of(names())));
+    let near = if text.len() <= MOST_CHARACTERS { nearest(text, names()) } else { None };
+    Err(match near {
+        Some(near) => wrong.help(format!("did you mean `{near}`?")),
+        None => wrong,
+    })
+}
+
+fn choice_of_names(text: &str, names: &'static [&'static str]) -> Checked<String> {
+    let choices: Vec<(&'static str, &'static str)> = names.iter().map(|name| (*name, *name)).collect();
+    choice(text, &choices).map(str::to_owned)
+}
+
+/// An integer within a range.
+pub fn within<T: TryFrom<i64> + Into<i64> + Copy>(number: i64, range: RangeInclusive<T>) -> Checked<T> {
+    let (least, most) = ((*range.start()).into(), (*range.end()).into());
+    match T::try_from(number) {
+        Ok(value) if (least..=most).contains(&number) => Ok(value),
+        _ => Err(Wrong::new("is out of range", format!("expected an integer from {least} to {most}"))),
+    }
+}
+
+/// The name of an application.
+pub fn app_name(text: &str) -> Checked<String> {
+    let name = rock_name(text)?;
+    match ["-checkpoint", "-restore"].into_iter().find(|suffix| name.ends_with(suffix)) {
+        Some(suffix) => Err(Wrong::new(
+            format!("ends in `{suffix}`, which names a service of the application without it"),
+            "expected another ending",
+        )),
+        None => Ok(name),
+    }
+}
+
+/// The name of a rock; an application's name follows the same rule.
+pub fn rock_name(text: &str) -> Checked<String> {
+    let bytes = text.as_bytes();
+    let valid = bytes.first().is_some_and(u8::is_ascii_lowercase)
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && !text.contains("--")
+        && !text.ends_with('-');
+    let expected = "expected lowercase letters, digits and single dashes, beginning with a letter";
+    match (valid, bytes.len()) {
+        (false, _) => Err(Wrong::new("is not a valid name", expected)),
+        (true, length) if length > MOST_CHARACTERS => {
+            Err(Wrong::new(format!("has {length} characters"), format!("expected at most {MOST_CHARACTERS}")))
+        }
+        (true, _) => Ok(text.to_owned()),
+    }
+}
+
+/// One line that describes the application.
+pub fn summary(text: &str) -> Checked<String> {
+    let length = text.chars().count();
+    let expected = "expected one line of 1 to 78 printable characters";
+    if text.trim().is_empty() {
+        Err(Wrong::new("is empty", expected))
+    } else if length > 78 {
+        Err(Wrong::new(format!("has {length} characters, and rockcraft takes 78"), expected))
+    } else if !text.chars().all(is_printable) {
+        Err(Wrong::new("holds a line break or an unprintable character", expected))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// The version of the rocks.
+pub fn version(text: &str) -> Checked<String> {
+    let valid = text.len() <= 32
+        && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".~+-".contains(&b));
+    let expected = "expected at most 32 letters, digits and `.~+-`, beginning with a letter or digit";
+    if valid { Ok(text.to_owned()) } else { Err(Wrong::new("is not a valid version", expected)) }
+}
+
+/// A feature release of Java.
+pub fn release(number: i64) -> Checked<u8> {
+    RELEASES.iter().copied().find(|release| i64::from(*release) == number).ok_or_else(|| {
+        let releases: Vec<String> = RELEASES.iter().map(u8::to_string).collect();
+        Wrong::new(
+            format!("is {number}, for which there is no JDK to pack"),
+            format!("expected {}", one_of(releases.iter().map(String::as_str))),
+        )
+    })
+}
+
+/// A JVM option.
+pub fn jvm_option(text: &str) -> Checked<String> {
+    if !text.starts_with('-') {
+        return Err(Wrong::new(
+            format!("has {}, which begins with no `-`", quoted(text)),
+            "expected a JVM option such as `-Xmx256m`",
+        )
+        .help("arguments of the application itself go into `java.arguments`"));
+    }
+    argument(text)
+}
+
+/// An argument of the application.
+pub fn argument(text: &str) -> Checked<String> {
+    match text.chars().find(|c| c.is_control()) {
+        Some(c) => Err(Wrong::new(
+            format!("holds the control character {}", quoted(&c.to_string())),
+            "expected one line without control characters",
+        )),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// The path and query of a request.
+pub fn http_path(text: &str) -> Checked<String> {
+    let expected = "expected a path such as `/actuator/health`";
+    if !text.starts_with('/') {
+        let wrong = Wrong::new("does not begin with `/`", expected);
+        return Err(match text.contains("://") {
+            true => wrong.help("leave out scheme, host and port: requests go to the container"),
+            false => wrong,
+        });
+    }
+    match text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
+        Some('#') => {
+            Err(Wrong::new("holds `#`", expected).help("a fragment is never sent; `%23` is a `#` in a path"))
+        }
+        Some(' ') => Err(Wrong::new("holds a space", expected).help("write it as `%20`")),
+        Some(c) => {
+            Err(Wrong::new(format!("holds {}", quoted(&c.to_string())), "expected visible ASCII only")
+                .help("percent-encode it: `é` is `%C3%A9`"))
+        }
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// The method of a request.
+pub fn method(text: &str) -> Checked<String> {
+    choice_of_names(text, METHODS)
+}
+
+/// The name of a header field.
+pub fn header_name(text: &str) -> Checked<()> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if text.is_empty() || !text.bytes().all(token) {
+        return Err(Wrong::new("is not the name of a header field", "expected letters, digits and dashes"));
+    }
+    // Either one, set wrongly, makes the application wait for bytes that never come.
+    match ["content-length", "transfer-encoding"].iter().any(|own| text.eq_ignore_ascii_case(own)) {
+        true => Err(Wrong::new("is set by the HTTP client, from the body", "leave it out")),
+        false => Ok(()),
+    }
+}
+
+/// The value of a header field.
+pub fn header_value(text: &str) -> Checked<String> {
+    match text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err(Wrong::new(
+            "holds a line break, a control character or a letter beyond ASCII",
+            "expected printable ASCII on one line",
+        )),
+    }
+}
+
+/// The name of an environment variable.
+pub fn variable_name(text: &str) -> Checked<()> {
+    let valid = text.as_bytes().first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let refused = |why: &str| Err(Wrong::new(format!("may not be set: {why}"), "remove this line"));
+    match text {
+        "PATH" => refused("the rock sets it, so that CRIU and Java are found"),
+        "PEBBLE" => refused("it is where Pebble keeps its layers, and the rock sets it"),
+        _ if text.starts_with("LD_") => refused("it would change CRIU and Pebble as well as Java"),
+        _ if valid => Ok(()),
+        _ => Err(Wrong::new(
+            "is not the name of an environment variable",
+            "expected letters, digits and `_`, beginning with no digit",
+        )),
+    }
+}
+
+/// The value of an environment variable.
+pub fn variable_value(text: &str) -> Checked<String> {
+    match text.contains('\0') {
+        true => Err(Wrong::new("holds a NUL", "expected text without `\\u0000`")),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// The base of a rock.
+pub fn base(text: &str) -> Checked<String> {
+    let digits = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
+    let release = text.strip_prefix("ubuntu@").and_then(|release| release.split_once('.'));
+    match release.is_some_and(|(year, month)| digits(year) && digits(month)) {
+        true => Ok(text.to_owned()),
+        false => Err(Wrong::new(
+            format!("is {}", quoted(text)),
+            "expected `ubuntu@` and a release, such as `ubuntu@24.04`",
+        )),
+    }
+}
+
+/// A suite of Debian.
+pub fn suite(text: &str) -> Checked<String> {
+    let valid = (1..=MOST_CHARACTERS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase());
+    match valid {
+        true => Ok(text.to_owned()),
+        false => Err(Wrong::new(
+            format!("is {}", quoted(text)),
+            "expected a suite of Debian such as `sid`, `trixie` or `forky`",
+        )),
+    }
+}
+
+/// The user of every process in the rock.
+pub fn run_user(text: &str) -> Checked<String> {
+    match text {
+        "_daemon_" => Ok(text.to_owned()),
+        _ => Err(Wrong::new(format!("is {}", quoted(text)), "expected `_daemon_`")
+            .help("no other user is supported yet: the files of the rock belong to this one")),
+    }
+}
+
+/// A platform of the rock.
+pub fn platform(text: &str) -> Checked<String> {
+    choice_of_names(text, PLATFORMS).map_err(|wrong| match text {
+        "x86_64" => wrong.help("did you mean `amd64`?"),
+        "aarch64" => wrong.help("did you mean `arm64`?"),
+        _ => wrong,
+    })
+}
+
+/// The name of a Debian package.
+pub fn package(text: &str) -> Checked<String> {
+    let valid = (2..=128).contains(&text.len())
+        && text.as_bytes().first().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+.-".contains(&b));
+    match valid {
+        true => Ok(text.to_owned()),
+        false => Err(Wrong::new(
+            format!("has {}, which is not the name of a Debian package", quoted(text)),
+            "expected lowercase letters, digits and `+.-`, two characters or more",
+        )),
+    }
+}
+
+/// A wait, from a second to two hours.
+pub fn duration(text: &str) -> Checked<Duration> {
+    let expected = "expected a duration such as \"90s\" or \"2m\", from 1s to 2h";
+    // humantime 2.4 panics on `18446744073709551615s 1000000000ns`; no wait of ours needs ten digits.
+    let digits = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max().unwrap_or(0);
+    if text.len() > MOST_CHARACTERS || !text.is_ascii() || digits > 9 {
+        return Err(Wrong::new("is not a duration", expected));
+    }
+    match humantime::parse_duration(text) {
+        Ok(wait) if (Duration::from_secs(1)..=Duration::from_secs(7200)).contains(&wait) => Ok(wait),
+        Ok(_) => Err(Wrong::new("is out of range", expected)),
+        Err(humantime::DurationError::UnknownUnit { unit, value, .. }) if unit.is_empty() => {
+            Err(Wrong::new("has no unit", expected).help(format!("did you mean \"{value}s\"?")))
+        }
+        Err(humantime::DurationError::UnknownUnit { unit, .. }) => {
+            Err(Wrong::new(format!("has the unknown unit {}", quoted(&unit)), expected))
+        }
+        Err(_) => Err(Wrong::new("is not a duration", expected)),
+    }
+}
+
+/// A size, from a mebibyte to four gibibytes.
+pub fn size(text: &str) -> Checked<ByteSize> {
+    let expected = "expected a size such as \"20 MiB\", from 1 MiB to 4 GiB";
+    match text.parse::<ByteSize>() {
+        Ok(size) if (ByteSize::mib(1)..=ByteSize::gib(4)).contains(&size) => Ok(size),
+        Ok(_) if text.trim().bytes().all(|b| b.is_ascii_digit()) => {
+            Err(Wrong::new("is out of range", expected).help("a number without a unit is in bytes"))
+        }
+        Ok(_) => Err(Wrong::new("is out of range", expected)),
+        Err(_) => Err(Wrong::new(format!("is {}, which is not a size", quoted(text)), expected)),
+    }
+}

@@ -1,0 +1,246 @@
+//! One Spring application as its user describes it: `apps/<app>/app.toml`, resolved.
+//!
+//! Raw TOML lives in `raw`, everything past [`load`] is resolved and valid: every default is
+//! applied, every name is safe to use as a file, container, service or YAML name.
+//!
+//! `raw` reads a spanned document, `keys` lists the keys there are, `check` and `check_source` say what a value may
+//! be, `resolve` names each key with its default and its check, `setting` turns values back into TOML, `load` knows
+//! files.
+
+mod check;
+mod check_source;
+mod keys;
+mod load;
+mod raw;
+mod resolve;
+mod setting;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Serialize;
+
+pub use load::{Loaded, load, load_text, names};
+pub use setting::{Origin, Setting};
+
+/// A resolved application. Built once by `app::load`, never changed afterwards.
+#[derive(Debug, Clone, Serialize)]
+pub struct App {
+    /// The folder's name under `apps/`; also the service's name. `[a-z]([a-z0-9-]*[a-z0-9])?`, at most 40 characters.
+    pub name: String,
+    /// One line, at most 78 characters (rockcraft's own limit for a summary).
+    pub summary: String,
+    /// Version of the rocks, as rockcraft takes it: `[a-z0-9A-Z.~+-]`, at most 32 characters.
+    pub version: String,
+    /// How the jar is come by.
+    pub source: Source,
+    /// The JVM the application is built with and runs on.
+    pub java: Java,
+    /// Where and how the application answers.
+    pub http: Http,
+    /// Environment of the application's service. Frozen into the checkpoint.
+    pub environment: BTreeMap<String, String>,
+    /// What the rocks are called and made of.
+    pub rock: RockSettings,
+    /// Who checkpoints: CRIU with a stock JDK, or a CRaC JDK.
+    pub engine: EngineChoice,
+    /// Who makes a rock out of the model.
+    pub packer: PackerChoice,
+    /// How the dump is made.
+    pub checkpoint: CheckpointSettings,
+    /// Upper bounds of every wait.
+    pub limits: Limits,
+}
+
+/// How the jar is come by.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Source {
+    /// A git repository (https, ssh or `file://`) at one full commit, built with `build`.
+    Git {
+        /// URL as git takes it.
+        url: String,
+        /// Full commit id: 40 (SHA-1) or 64 (SHA-256) lowercase hexadecimal digits.
+        commit: String,
+        /// How the jar is built.
+        build: Build,
+    },
+    /// An artifact of a Maven repository; Maven itself fetches it.
+    Maven {
+        /// Group id.
+        group: String,
+        /// Artifact id.
+        artifact: String,
+        /// Version; no ranges, no SNAPSHOT.
+        version: String,
+        /// Classifier, as `exec` in `io.zipkin:zipkin-server:3.5.1:exec`.
+        classifier: Option<String>,
+        /// SHA-256 of the jar, lowercase hexadecimal.
+        sha256: String,
+    },
+    /// A folder of sources, built with `build`.
+    Directory {
+        /// Absolute path. Inside app.toml it may be relative to the application's folder, and must not leave it.
+        path: PathBuf,
+        /// How the jar is built.
+        build: Build,
+    },
+    /// A jar that is already there.
+    Jar {
+        /// Absolute path; the same rule as for a directory.
+        path: PathBuf,
+    },
+}
+
+/// How a jar is built from sources.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct Build {
+    /// A shell command run at the top of the sources, such as `./mvnw package`.
+    pub command: String,
+    /// A glob below the sources which must match exactly one jar, such as `target/*.jar`. Relative, no `..`.
+    pub jar: String,
+}
+
+/// The JVM.
+#[derive(Debug, Clone, Serialize)]
+pub struct Java {
+    /// Feature release: 17, 21, 25 or 26.
+    pub version: u8,
+    /// Which options the tool adds for a small checkpoint.
+    pub profile: Profile,
+    /// Options placed after the profile's, so that they win.
+    pub options: Vec<String>,
+    /// Arguments of the application, after `-jar app.jar`.
+    pub arguments: Vec<String>,
+}
+
+/// JVM options that make a checkpoint small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Serial collector, a heap that shrinks after a collection, one malloc arena: fewest bytes to dump and read back.
+    Small,
+    /// No option beyond what the engine needs.
+    None,
+}
+
+/// Where and how the application answers.
+#[derive(Debug, Clone, Serialize)]
+pub struct Http {
+    /// Port inside the container, 1 to 65535.
+    pub port: u16,
+    /// Path that answers 200 once the application is up.
+    pub ready: String,
+    /// Requests sent before the dump, so that the JIT, caches and pools are warm.
+    pub warm_up: Vec<Request>,
+    /// Requests sent before the dump and after the restore, whose answers must agree.
+    pub verify: Vec<Request>,
+}
+
+/// One HTTP request and the answer that is expected.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct Request {
+    /// `GET`, `POST`, `PUT`, `PATCH`, `DELETE`, `HEAD` or `OPTIONS`.
+    pub method: String,
+    /// Path and query, beginning with `/`, only visible ASCII, no fragment.
+    pub path: String,
+    /// Header fields.
+    pub headers: BTreeMap<String, String>,
+    /// Body, sent as it is.
+    pub body: Option<String>,
+    /// Expected status, 100 to 599.
+    pub status: u16,
+    /// How many times it is sent, 1 to 100000.
+    pub repeat: u32,
+}
+
+/// What the rocks are called and made of.
+#[derive(Debug, Clone, Serialize)]
+pub struct RockSettings {
+    /// Name of the checkpoint rock.
+    pub checkpoint_name: String,
+    /// Name of the restore rock.
+    pub restore_name: String,
+    /// Base of the rock rockcraft packs, such as `ubuntu@24.04`.
+    pub base: String,
+    /// Debian suite of the rock the native packer packs. Only `sid` has a CRIU (4.2.1) that works on kernels from 6.16 on.
+    pub suite: String,
+    /// User of every process in the rock: `_daemon_`, as in Ubuntu's rocks.
+    pub run_user: String,
+    /// Platforms of the rock rockcraft packs: `amd64`, `arm64`.
+    pub platforms: Vec<String>,
+    /// More Debian packages for both rocks.
+    pub packages: Vec<String>,
+}
+
+/// Who checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineChoice {
+    /// `crac` with rockcraft, `criu` natively.
+    Auto,
+    /// A stock JDK and CRIU.
+    Criu,
+    /// An OpenJDK CRaC build.
+    Crac,
+}
+
+/// Who makes a rock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PackerChoice {
+    /// rockcraft where it is installed, native otherwise.
+    Auto,
+    /// `rockcraft pack` (Ubuntu).
+    Rockcraft,
+    /// This tool, from Debian packages.
+    Native,
+}
+
+/// How the dump is made.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckpointSettings {
+    /// The JVM's PID is above this one (100 to 30000), so that a restore does not collide with a process of the
+    /// restoring container: with PID 15 one restore of six failed, above 300 none of fifty.
+    pub min_pid: u32,
+    /// Largest deleted but mapped file CRIU dumps.
+    pub ghost_limit: ByteSize,
+}
+
+/// Upper bounds of every wait. The error names the limit by its key in app.toml.
+#[derive(Debug, Clone, Serialize)]
+pub struct Limits {
+    /// Fetching and building the jar.
+    #[serde(with = "duration")]
+    pub build: Duration,
+    /// From container start to the first 200 on `ready`.
+    #[serde(with = "duration")]
+    pub ready: Duration,
+    /// All warm-up requests together.
+    #[serde(with = "duration")]
+    pub warm_up: Duration,
+    /// From the trigger to a complete dump.
+    #[serde(with = "duration")]
+    pub dump: Duration,
+    /// From container start to the first 200 of the restored process.
+    #[serde(with = "duration")]
+    pub restore: Duration,
+    /// One HTTP request.
+    #[serde(with = "duration")]
+    pub request: Duration,
+}
+
+/// Durations as people write them: `90s`, `2m`.
+mod duration {
+    use std::time::Duration;
+
+    use serde::Serializer;
+
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*value))
+    }
+}

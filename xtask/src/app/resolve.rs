@@ -1,0 +1,377 @@
+//! Every key of app.toml with its default, the reason for the default, and its check.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use toml::de::DeTable;
+
+use super::keys::REQUEST;
+use super::raw::{Reader, Table, Value};
+use super::setting::{Origin, Show};
+use super::{
+    App, Build, CheckpointSettings, EngineChoice, Http, Java, Limits, PackerChoice, Profile, Request,
+    RockSettings, Source, check, check_source,
+};
+
+const KINDS: &str = "expected one of `git`, `maven`, `directory` or `jar`";
+
+/// The application in `root`. It is worth something only if the reader has met no problem.
+pub fn app(r: &mut Reader<'_>, root: &DeTable<'_>, name: &str, folder: &Path) -> App {
+    let top = r.top(root);
+    let derived = || Origin::Derived("from the name of the folder".to_owned());
+    let summary = (format!("{name}, checkpointed"), derived());
+    App {
+        name: name.to_owned(),
+        summary: r.setting(&top, "summary", summary, |r, v| r.string(v, check::summary)),
+        version: r
+            .setting(&top, "version", text("0.0.1", "a first version"), |r, v| r.string(v, check::version)),
+        engine: r.setting(
+            &top,
+            "engine",
+            fixed(EngineChoice::Auto, "crac with rockcraft, criu natively"),
+            |r, v| r.string(v, |text| check::choice(text, check::ENGINES)),
+        ),
+        packer: r.setting(
+            &top,
+            "packer",
+            fixed(PackerChoice::Auto, "rockcraft where it is installed, native otherwise"),
+            |r, v| r.string(v, |text| check::choice(text, check::PACKERS)),
+        ),
+        // A stand-in where there is none: the reader holds the reason.
+        source: source(r, &top, folder).unwrap_or_else(|| Source::Jar { path: folder.to_owned() }),
+        java: java(r, &top),
+        http: http(r, &top),
+        environment: environment(r, &top),
+        rock: rock(r, &top, name),
+        checkpoint: checkpoint(r, &top),
+        limits: limits(r, &top),
+    }
+}
+
+fn fixed<T>(value: T, why: &'static str) -> (T, Origin) {
+    (value, Origin::Default(why))
+}
+
+fn text(value: &str, why: &'static str) -> (String, Origin) {
+    fixed(value.to_owned(), why)
+}
+
+fn source(r: &mut Reader<'_>, top: &Table<'_>, folder: &Path) -> Option<Source> {
+    let t = r.table(top, "source");
+    // `jar` is a source only where it stands alone; beside sources it finds what their build made.
+    let built = t.attempts("git") || t.attempts("directory");
+    let kinds: Vec<&str> = ["git", "maven", "directory", "jar"]
+        .into_iter()
+        .filter(|kind| t.has(kind) && !(*kind == "jar" && built))
+        .collect();
+    let kind = match kinds[..] {
+        [kind] => kind,
+        [] => {
+            if !["git", "maven", "directory", "jar"].iter().any(|kind| t.attempts(kind)) {
+                let help = "below `[source]`, give exactly one of `git` (with `commit`), `maven` (with `sha256`), \
+                            `directory` or `jar`";
+                r.problem(
+                    "`source` does not say where the jar comes from",
+                    top.key_span("source"),
+                    KINDS,
+                    help,
+                );
+            }
+            return None;
+        }
+        [first, .., second] => {
+            let message = format!("`source` has both `{first}` and `{second}`");
+            r.problem(message, t.key_span(second), KINDS, "keep one of them");
+            return None;
+        }
+    };
+    let (companions, needed): (&[&str], _) = match kind {
+        "git" => (&["commit", "build", "jar"], Some(("commit", "a branch moves, a commit does not"))),
+        "maven" => (&["sha256"], Some(("sha256", "`sha256sum <file>.jar` prints it"))),
+        "directory" => (&["build", "jar"], None),
+        _ => (&[], None),
+    };
+    for (key, span, _) in t.iter().filter(|(key, ..)| *key != kind && !companions.contains(key)) {
+        // Unknown keys have been reported already.
+        if ["commit", "build", "jar", "sha256"].contains(&key) {
+            let message = format!("`source.{key}` does not go with `{kind}`");
+            r.problem(message, Some(span), "has no meaning here", format!("remove it; {}", owner(key)));
+        }
+    }
+    if let Some((key, help)) = needed.filter(|(key, _)| !t.attempts(key)) {
+        let message = format!("`source.{key}` is missing");
+        r.problem(message, t.key_span(kind), &format!("`{kind}` needs a `{key}` beside it"), help);
+    }
+    match kind {
+        "git" => {
+            let url = r.given(&t, "git", |r, v| r.string(v, check_source::git_url));
+            let commit = r.given(&t, "commit", |r, v| r.string(v, check_source::commit));
+            let build = build(r, &t);
+            Some(Source::Git { url: url?, commit: commit?, build })
+        }
+        "maven" => {
+            let jar = r.given(&t, "maven", |r, v| r.string(v, check_source::maven));
+            let sha256 = r.given(&t, "sha256", |r, v| r.string(v, check_source::sha256))?;
+            let check_source::Coordinates { group, artifact, version, classifier } = jar?;
+            Some(Source::Maven { group, artifact, version, classifier, sha256 })
+        }
+        "directory" => {
+            let path = r.given(&t, "directory", |r, v| r.string(v, |text| check_source::path(text, folder)));
+            let build = build(r, &t);
+            Some(Source::Directory { path: path?, build })
+        }
+        _ => {
+            let path = r.given(&t, "jar", |r, v| r.string(v, |text| check_source::jar(text, folder)));
+            Some(Source::Jar { path: path? })
+        }
+    }
+}
+
+/// What a key of `[source]` is for.
+fn owner(key: &str) -> &'static str {
+    match key {
+        "commit" => "it goes with `git`",
+        "sha256" => "it goes with `maven`",
+        _ => "it goes with `git` and `directory`",
+    }
+}
+
+fn build(r: &mut Reader<'_>, t: &Table<'_>) -> Build {
+    Build {
+        command: r.setting(
+            t,
+            "build",
+            text("./mvnw package", "the wrapper Spring Initializr adds"),
+            |r, v| r.string(v, check_source::build),
+        ),
+        jar: r.setting(t, "jar", text("target/*.jar", "where Maven puts it"), |r, v| {
+            r.string(v, check_source::glob)
+        }),
+    }
+}
+
+impl Show for check_source::Coordinates {
+    fn show(&self) -> String {
+        let parts = [Some(&self.group), Some(&self.artifact), Some(&self.version), self.classifier.as_ref()];
+        parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(":").show()
+    }
+}
+
+fn java(r: &mut Reader<'_>, top: &Table<'_>) -> Java {
+    let t = r.table(top, "java");
+    Java {
+        version: r
+            .setting(&t, "version", fixed(21, "a long-term release"), |r, v| r.integer(v, check::release)),
+        profile: r.setting(
+            &t,
+            "profile",
+            fixed(Profile::Small, "fewest bytes to dump and to read back"),
+            |r, v| r.string(v, |text| check::choice(text, check::PROFILES)),
+        ),
+        options: r.setting(&t, "options", fixed(Vec::new(), "none beyond the profile's"), |r, v| {
+            r.strings(v, check::jvm_option)
+        }),
+        arguments: r.setting(&t, "arguments", fixed(Vec::new(), "most applications take none"), |r, v| {
+            r.strings(v, check::argument)
+        }),
+    }
+}
+
+fn http(r: &mut Reader<'_>, top: &Table<'_>) -> Http {
+    let t = r.table(top, "http");
+    Http {
+        port: r.setting(&t, "port", fixed(8080, "Spring Boot's own default"), |r, v| {
+            r.integer(v, |number| check::within(number, 1..=u16::MAX))
+        }),
+        ready: r.setting(&t, "ready", text("/actuator/health", "Spring Boot Actuator's"), |r, v| {
+            r.string(v, check::http_path)
+        }),
+        warm_up: r.setting(&t, "warm-up", fixed(Vec::new(), "only `http.ready` is asked"), |r, v| {
+            r.array(v, |r, v| request(r, v, 100_000))
+        }),
+        verify: r.setting(&t, "verify", fixed(Vec::new(), "only `http.ready` is compared"), |r, v| {
+            r.array(v, |r, v| request(r, v, 1))
+        }),
+    }
+}
+
+fn request(r: &mut Reader<'_>, value: &Value<'_>, most: u32) -> Option<Request> {
+    let get = |path| Request {
+        method: "GET".to_owned(),
+        path,
+        headers: BTreeMap::new(),
+        body: None,
+        status: 200,
+        repeat: 1,
+    };
+    if value.is_string() {
+        return r.string(value, check::http_path).map(get);
+    }
+    if !value.is_table() {
+        return r.wrong_type(value, "a path or a table");
+    }
+    let t = r.inner(value, Some(REQUEST))?;
+    if !t.attempts("path") {
+        let help = "write `{ path = \"/…\", method = \"POST\" }`";
+        r.problem(
+            format!("`{}` is missing", t.key("path")),
+            Some(value.span.clone()),
+            "needs a `path`",
+            help,
+        );
+    }
+    let plain = get(r.value(&t, "path", |r, v| r.string(v, check::http_path)).unwrap_or_default());
+    let given = Request {
+        method: r.value(&t, "method", |r, v| r.string(v, check::method)).unwrap_or(plain.method),
+        path: plain.path,
+        headers: r.value(&t, "headers", headers).unwrap_or_default(),
+        body: r.value(&t, "body", |r, v| r.string(v, |text| Ok(text.to_owned()))),
+        status: r
+            .value(&t, "status", |r, v| r.integer(v, |number| check::within(number, 100..=599u16)))
+            .unwrap_or(plain.status),
+        repeat: r.value(&t, "repeat", |r, v| r.integer(v, |n| repeat(n, most))).unwrap_or(plain.repeat),
+    };
+    Some(given)
+}
+
+fn repeat(number: i64, most: u32) -> check::Checked<u32> {
+    check::within(number, 1..=most).map_err(|wrong| match most {
+        1 => check::Wrong::new("is more than one request", "expected 1")
+            .help("a verification compares one answer with one; warm-up requests may be repeated"),
+        _ => wrong,
+    })
+}
+
+fn headers(r: &mut Reader<'_>, value: &Value<'_>) -> Option<BTreeMap<String, String>> {
+    let t = r.inner(value, None)?;
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    for (name, span, value) in t.iter() {
+        let known = headers.keys().any(|known| known.eq_ignore_ascii_case(name));
+        let checked = match known {
+            true => {
+                Err(check::Wrong::new("is there twice", "case makes no difference in the name of a header"))
+            }
+            false => check::header_name(name),
+        };
+        let name_is_right = r.checked_at(&value.path, span, checked).is_some();
+        if let Some(text) = r.string(&value, check::header_value)
+            && name_is_right
+        {
+            headers.insert(name.to_owned(), text);
+        }
+    }
+    Some(headers)
+}
+
+fn environment(r: &mut Reader<'_>, top: &Table<'_>) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::new();
+    let Some(t) = r.value(top, "environment", |r, v| r.inner(v, None)) else {
+        r.record(
+            "environment".to_owned(),
+            &environment,
+            Origin::Default("the rock sets what it needs itself"),
+        );
+        return environment;
+    };
+    for (name, span, value) in t.iter() {
+        let line = r.line(span.start);
+        let name_is_right = r.checked_at(&value.path, span, check::variable_name(name)).is_some();
+        if let Some(text) = r.string(&value, check::variable_value)
+            && name_is_right
+        {
+            r.record(value.path, &text, Origin::File { line });
+            environment.insert(name.to_owned(), text);
+        }
+    }
+    environment
+}
+
+fn rock(r: &mut Reader<'_>, top: &Table<'_>, name: &str) -> RockSettings {
+    let t = r.table(top, "rock");
+    let checkpoint_name = rock_name(r, &t, "checkpoint-name", format!("{name}-checkpointer"));
+    let restore_name = rock_name(r, &t, "restore-name", format!("{name}-restorer"));
+    if checkpoint_name == restore_name {
+        let span = t.key_span("restore-name").or(t.key_span("checkpoint-name"));
+        let message = format!("both rocks are called {}", check::quoted(&restore_name));
+        r.problem(message, span, "expected another name", "the second would overwrite the first");
+    }
+    RockSettings {
+        checkpoint_name,
+        restore_name,
+        base: r.setting(&t, "base", text("ubuntu@24.04", "a long-term release with a CRaC JDK"), |r, v| {
+            r.string(v, check::base)
+        }),
+        suite: r.setting(&t, "suite", text("sid", "its CRIU works on kernels from 6.16 on"), |r, v| {
+            r.string(v, check::suite)
+        }),
+        run_user: r.setting(&t, "run-user", text("_daemon_", "as in Ubuntu's rocks"), |r, v| {
+            r.string(v, check::run_user)
+        }),
+        platforms: r.setting(
+            &t,
+            "platforms",
+            fixed(vec!["amd64".to_owned()], "a checkpoint runs where it was made"),
+            platforms,
+        ),
+        packages: r.setting(&t, "packages", fixed(Vec::new(), "the engine's and Java's suffice"), |r, v| {
+            r.strings(v, check::package)
+        }),
+    }
+}
+
+fn rock_name(r: &mut Reader<'_>, t: &Table<'_>, key: &'static str, default: String) -> String {
+    if !t.attempts(key)
+        && let Err(wrong) = check::rock_name(&default)
+    {
+        // The name of the folder may be fine while this, which is longer, is not.
+        let message = format!("the rock's name {} {}", check::quoted(&default), wrong.predicate);
+        r.problem(
+            message,
+            None,
+            "",
+            format!("set `{key}` below `[rock]`, or rename the folder; {}", wrong.expected),
+        );
+    }
+    let origin = Origin::Derived("from the name of the folder".to_owned());
+    r.setting(t, key, (default, origin), |r, v| r.string(v, check::rock_name))
+}
+
+fn platforms(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<String>> {
+    let platforms = r.strings(value, check::platform)?;
+    let expected = "expected `amd64`, `arm64` or both, each once";
+    let repeated = platforms.iter().enumerate().any(|(at, platform)| platforms[..at].contains(platform));
+    let checked = match (platforms.is_empty(), repeated) {
+        (true, _) => Err(check::Wrong::new("is empty", expected)),
+        (_, true) => Err(check::Wrong::new("names a platform twice", expected)),
+        _ => Ok(platforms),
+    };
+    r.checked(value, checked)
+}
+
+fn checkpoint(r: &mut Reader<'_>, top: &Table<'_>) -> CheckpointSettings {
+    let t = r.table(top, "checkpoint");
+    let ghosts = fixed(ByteSize::mib(20), "a JVM maps more than CRIU's own limit of 1 MiB");
+    CheckpointSettings {
+        min_pid: r.setting(&t, "min-pid", fixed(1000, "below 300 a restore can meet a taken PID"), |r, v| {
+            r.integer(v, |number| check::within(number, 100..=30_000))
+        }),
+        ghost_limit: r.setting(&t, "ghost-limit", ghosts, |r, v| r.string(v, check::size)),
+    }
+}
+
+fn limits(r: &mut Reader<'_>, top: &Table<'_>) -> Limits {
+    let t = r.table(top, "limits");
+    let mut limit = |key, seconds, why| {
+        r.setting(&t, key, fixed(Duration::from_secs(seconds), why), |r, v| r.string(v, check::duration))
+    };
+    Limits {
+        build: limit("build", 30 * 60, "a first build downloads its dependencies"),
+        ready: limit("ready", 120, "a cold start on a busy machine"),
+        warm_up: limit("warm-up", 120, "all warm-up requests together"),
+        dump: limit("dump", 120, "a heap of gigabytes on a slow disk"),
+        restore: limit("restore", 30, "many times what a restore takes"),
+        request: limit("request", 30, "a cold page on a busy machine"),
+    }
+}

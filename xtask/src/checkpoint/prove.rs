@@ -1,0 +1,117 @@
+//! A restored application, and the proof that it is the one that was dumped: its PID and its answers.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Log, Start, restore_service};
+use crate::app::App;
+use crate::engine::Engine;
+use crate::http::{Answer, Client};
+use crate::plan::Packer;
+use crate::process::Limit;
+use crate::rock::Role;
+use crate::runtime::{self, Container, ContainerSpec, Publish, Runtime};
+use crate::session::Session;
+use crate::interrupt;
+
+/// A restored application that has answered.
+pub struct Running<'a> {
+    /// Its container.
+    pub container: Container<'a>,
+    /// Port of this machine.
+    pub port: u16,
+    /// How long it took.
+    pub start: Start,
+}
+
+/// Describes a container of the restore rock, with the capabilities a restore needs and no more.
+pub fn spec(app: &App, image: &str) -> ContainerSpec {
+    let engine = Engine::choose(app.engine, Packer::Native);
+    let mut spec = ContainerSpec::new(format!("{}-restore", app.name), image);
+    spec.capabilities = engine.capabilities(Role::Restore).to_vec();
+    spec.seccomp = engine.seccomp(Role::Restore);
+    spec
+}
+
+/// Starts the restore rock `image` and waits for the first correct answer. `log` is what was read of its log so
+/// far, for an error.
+pub fn start_restored<'a>(
+    runtime: &'a Runtime,
+    app: &App,
+    image: &str,
+    publish: Option<Publish>,
+    detached: bool,
+) -> Result<Running<'a>> {
+    let mut spec = spec(app, image);
+    let publish = match publish {
+        Some(publish) => publish,
+        None => Publish { host: Some(runtime::free_port()?), ..Publish::anywhere(app.http.port) },
+    };
+    let port = publish.host.context("a port of this machine")?;
+    spec.publish = vec![publish];
+    spec.detached = detached;
+    let asked = SystemTime::now();
+    let container = runtime.start(&spec)?;
+    let started = container.started_at()?;
+    let limit = Limit::new("limits.restore", app.limits.restore);
+    let client = Client::new(port, app.limits.request);
+    let ended = || match container.exit_code() {
+        Ok(Some(code)) => Err(anyhow::anyhow!("the container ended with exit code {code}")),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.context("the container is gone; has the container engine died?")),
+    };
+    match client.wait_for(&app.http.ready, &limit, ended) {
+        Ok(up) => {
+            let since = |from: SystemTime| up.duration_since(from).unwrap_or_default();
+            let start = Start { with_container: since(asked), alone: since(started) };
+            Ok(Running { container, port, start })
+        }
+        Err(error) if interrupt::received().is_some() => Err(error),
+        Err(error) => {
+            let why = first_error(&container, &app.name);
+            Err(error.context(format!("{} was not restored{why}\n{}", app.name, tail(&container, app))))
+        }
+    }
+}
+
+/// CRIU's own first error, as long as the container can be asked.
+fn first_error(container: &Container<'_>, app: &str) -> String {
+    let file = format!("/run/{app}/restore.log");
+    match container.exec(&["grep", "-m", "1", "Error", &file], &Limit::quick()) {
+        Ok(ran) if ran.status.success() => format!("; CRIU's first error: {}", ran.stdout.trim()),
+        _ => String::new(),
+    }
+}
+
+/// The end of the log so far.
+fn tail(container: &Container<'_>, app: &App) -> String {
+    container.stop(Duration::from_secs(1));
+    let log = Log::default();
+    let silent = crate::progress::Progress::new(crate::progress::Verbosity::Quiet);
+    match log.follow(container, &restore_service(&app.name), &silent) {
+        Ok(()) => log.tail(),
+        Err(error) => format!("its log cannot be read: {error:#}"),
+    }
+}
+
+/// Restores once and compares: the PID is the old one, and every answer is the one given before the dump.
+pub fn prove(session: &Session, runtime: &Runtime, app: &App, image: &str, pid: u32, answers: &[Answer]) -> Result<Start> {
+    let running = start_restored(runtime, app, image, None, false)?;
+    let client = Client::new(running.port, app.limits.request);
+    for (request, before) in app.http.verify.iter().zip(answers) {
+        let after = client.expect(request).context("verify, after the restore")?;
+        ensure!(
+            after == *before,
+            "{} {} (http.verify) answers otherwise after the restore:\n  before: {}\n  after:  {}",
+            request.method,
+            request.path,
+            before.body.trim(),
+            after.body.trim()
+        );
+    }
+    let comm = running.container.exec(&["cat", &format!("/proc/{pid}/comm")], &Limit::quick())?;
+    ensure!(comm.stdout.trim() == "java", "no JVM has PID {pid} after the restore: {}", comm.stderr.trim());
+    session.progress.say(&format!("{} is back after {}", app.name, crate::progress::seconds(running.start.alone)));
+    Ok(running.start)
+}

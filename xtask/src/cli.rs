@@ -1,0 +1,142 @@
+//! The command line, and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::rock::Role;
+use crate::runtime::Publish;
+
+/// From one TOML file per Spring application to a pair of rocks: one that runs the application and dumps it,
+/// warm, and one that brings that very process back in a tenth of a second.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What goes with every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Install with apt what this machine lacks (as root, or with sudo)
+    #[arg(long, global = true)]
+    pub install: bool,
+    /// Print the steps and why each is done, and do nothing
+    #[arg(long, global = true)]
+    pub plan: bool,
+    /// Print results and errors only
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print what other programs print, too
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+}
+
+/// The commands; each has a file of its name in `commands/`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build, run, warm up and dump an application; pin the data; pack and prove the restore rock
+    Checkpoint(Checkpoint),
+    /// Start the restored application from its pin
+    Restore(Restore),
+    /// Write rocks/APP from apps/APP/app.toml and the templates
+    Render(Render),
+    /// Validate app.toml files; changes nothing
+    Check(Apps),
+    /// Pack one of the two rocks
+    Pack(Pack),
+    /// List the applications and their pins
+    List,
+    /// Show an application's whole configuration, and where each value comes from
+    Show(Show),
+    /// Run every test: formatting, lints, unit tests, rendered files, real Pebble, end to end in containers
+    Test(Test),
+    /// Remove what was made at run time and no pin names
+    Clean(Clean),
+}
+
+/// Arguments of `checkpoint`.
+#[derive(Debug, Args)]
+pub struct Checkpoint {
+    /// The application: a folder of apps/
+    pub app: String,
+    /// Do it again, though nothing has changed
+    #[arg(long)]
+    pub force: bool,
+    /// Build from this folder, or take this jar, instead of the source in app.toml
+    #[arg(long, value_name = "DIR|JAR")]
+    pub source: Option<PathBuf>,
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The application: a folder of apps/
+    pub app: String,
+    /// Leave it running and print its container's name
+    #[arg(long)]
+    pub detach: bool,
+    /// Port of this machine that leads to the application [default: the application's own, on 127.0.0.1]
+    #[arg(long, value_name = "[[ADDRESS:]PORT:]PORT", value_parser = Publish::parse)]
+    pub publish: Option<Publish>,
+}
+
+/// Arguments of `render`.
+#[derive(Debug, Args)]
+pub struct Render {
+    /// The application; all of them without it
+    pub app: Option<String>,
+    /// Fail if a file is not as it would be rendered; change nothing
+    #[arg(long, conflicts_with = "diff")]
+    pub check: bool,
+    /// Show what would change; change nothing
+    #[arg(long)]
+    pub diff: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct Apps {
+    /// The application; all of them without it
+    pub app: Option<String>,
+}
+
+/// Arguments of `pack`.
+#[derive(Debug, Args)]
+pub struct Pack {
+    /// The application: a folder of apps/
+    pub app: String,
+    /// Which rock; the restore rock is packed from the pin
+    pub role: Role,
+    /// Build from this folder, or take this jar, instead of the source in app.toml
+    #[arg(long, value_name = "DIR|JAR")]
+    pub source: Option<PathBuf>,
+}
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The application: a folder of apps/
+    pub app: String,
+}
+
+/// Arguments of `test`.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Leave out what needs containers
+    #[arg(long)]
+    pub fast: bool,
+}
+
+/// Arguments of `clean`.
+#[derive(Debug, Args)]
+pub struct Clean {
+    /// Remove everything, also what pins name and the caches of Maven, Go and git
+    #[arg(long)]
+    pub all: bool,
+}

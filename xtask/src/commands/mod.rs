@@ -1,0 +1,165 @@
+//! One file a command, named like it. What several commands need stands here.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fs_err as fs;
+
+use crate::app::{self, App, Build, Loaded, Source};
+use crate::cli::{Cli, Command};
+use crate::diagnostic::InputError;
+use crate::engine::Engine;
+use crate::lock::Lock;
+use crate::pack::{Image, archive};
+use crate::plan::Packer;
+use crate::progress::Verbosity;
+use crate::render::rock_name;
+use crate::rock::Role;
+use crate::runtime::Runtime;
+use crate::session::Session;
+use crate::toolchain::debian_architecture;
+
+mod check;
+mod checkpoint;
+mod clean;
+mod list;
+mod pack;
+mod render;
+mod restore;
+mod show;
+mod test;
+
+/// Carries out a command.
+pub fn run(cli: &Cli) -> Result<()> {
+    let verbosity = match (cli.global.quiet, cli.global.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (_, true) => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    };
+    let session = Session::open(verbosity)?;
+    match &cli.command {
+        Command::Checkpoint(arguments) => checkpoint::run(&session, arguments, &cli.global),
+        Command::Restore(arguments) => restore::run(&session, arguments, &cli.global),
+        Command::Render(arguments) => render::run(&session, arguments, &cli.global),
+        Command::Check(arguments) => check::run(&session, arguments, &cli.global),
+        Command::Pack(arguments) => pack::run(&session, arguments, &cli.global),
+        Command::List => list::run(&session, &cli.global),
+        Command::Show(arguments) => show::run(&session, arguments, &cli.global),
+        Command::Test(arguments) => test::run(&session, arguments, &cli.global),
+        Command::Clean(arguments) => clean::run(&session, arguments, &cli.global),
+    }
+}
+
+/// A command that has one step, or none that changes anything, says so when asked for its plan.
+fn print_plan(steps: &[&str]) {
+    for (number, step) in steps.iter().enumerate() {
+        println!("{:>2}. {step}", number + 1);
+    }
+}
+
+/// The applications a command is about: the one that is named, or all.
+fn apps(session: &Session, named: Option<&str>) -> Result<Vec<Loaded>> {
+    let root = &session.workspace.root;
+    match named {
+        Some(name) => Ok(vec![app::load(root, name)?]),
+        None => app::names(root)?.iter().map(|name| app::load(root, name)).collect(),
+    }
+}
+
+/// The source of a run: `--source` goes before app.toml.
+fn source_of(app: &App, given: Option<&Path>) -> Result<Source> {
+    let Some(path) = given else { return Ok(app.source.clone()) };
+    let wrong = |what: &str| {
+        InputError::plain(format!("--source {}: {what}", path.display()), "name a folder of sources or a jar")
+    };
+    let path = fs::canonicalize(path).map_err(|_| wrong("there is no such file or folder"))?;
+    if path.is_file() {
+        return Ok(Source::Jar { path });
+    }
+    let build = match &app.source {
+        Source::Git { build, .. } | Source::Directory { build, .. } => build.clone(),
+        Source::Maven { .. } | Source::Jar { .. } => {
+            Build { command: "./mvnw package".into(), jar: "target/*.jar".into() }
+        }
+    };
+    Ok(Source::Directory { path, build })
+}
+
+/// The pin a command needs.
+fn pin(session: &Session, app: &App) -> Result<Lock> {
+    Lock::read(&session.workspace.lock(&app.name))?
+        .with_context(|| format!("{0} has no pin yet; run `cargo xtask checkpoint {0}`", app.name))
+}
+
+/// The native way needs an engine that a stock JDK has.
+fn native_only(app: &App) -> Result<()> {
+    if Packer::choose(app.packer) == Packer::Rockcraft {
+        anyhow::bail!(
+            "{0} asks for the packer `rockcraft`; run `cargo xtask render {0}`, then `rockcraft pack` in rocks/{0}/checkpoint (README, \"What has been run\")",
+            app.name
+        );
+    }
+    if Engine::choose(app.engine, Packer::Native) == Engine::Crac {
+        anyhow::bail!(
+            "{} asks for the engine `crac`, whose JDK only Ubuntu has; set engine = \"auto\" or \"criu\" to checkpoint natively",
+            app.name
+        );
+    }
+    Ok(())
+}
+
+/// The name of a rock's image in the container engine.
+fn image_name(app: &App, role: Role) -> String {
+    format!("localhost/{}:{}", rock_name(app, role), app.version)
+}
+
+/// A restore rock that has not been proven yet has this name.
+fn candidate(app: &App) -> String {
+    format!("localhost/{}:candidate", rock_name(app, Role::Restore))
+}
+
+/// Loads a rock into the container engine under its own name.
+fn load(session: &Session, runtime: &Runtime, app: &App, role: Role, image: &Image) -> Result<String> {
+    load_as(session, runtime, &image_name(app, role), image)
+}
+
+/// Loads a rock under a given name. The layout is hard links, made for this moment.
+fn load_as(session: &Session, runtime: &Runtime, name: &str, image: &Image) -> Result<String> {
+    let temporary = session.workspace.temporary()?;
+    let layout = temporary.path().join("layout");
+    archive::write_layout(&session.store, image, "rock", &layout)?;
+    runtime.load(&layout, &image.config, name)?;
+    Ok(name.to_owned())
+}
+
+/// Where a packed rock lies, by the name rockcraft gives it.
+fn rock_path(session: &Session, app: &App, role: Role) -> PathBuf {
+    let file = format!("{}_{}_{}.rock", rock_name(app, role), app.version, debian_architecture());
+    session.workspace.state().join("rocks").join(file)
+}
+
+/// Writes a rock as an OCI archive.
+fn write_rock(session: &Session, app: &App, role: Role, image: &Image) -> Result<PathBuf> {
+    session.workspace.state_folder("rocks")?;
+    let path = rock_path(session, app, role);
+    if archive::read_manifest_digest(&path).is_ok_and(|digest| digest == image.manifest) {
+        return Ok(path);
+    }
+    archive::write_archive(&session.store, image, &app.version, &path)?;
+    Ok(path)
+}
+
+/// Removes temporary files of runs that were killed.
+fn sweep(session: &Session) -> Result<()> {
+    session.store.sweep()?;
+    for entry in fs::read_dir(session.workspace.state_folder("tmp")?)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.split_once('-')).map(|(pid, _)| pid);
+        let alive = pid.is_some_and(|pid| Path::new("/proc").join(pid).exists());
+        if !alive {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! `restore`: start the restored application from its pin.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::app;
+use crate::checkpoint::{self, Log, restore_service};
+use crate::cli::{Global, Restore};
+use crate::host;
+use crate::interrupt;
+use crate::lock::Host;
+use crate::progress::seconds;
+use crate::rock::Role;
+use crate::runtime::{Publish, Runtime};
+use crate::session::Session;
+
+/// Packs and loads what is missing, starts it, and shows its log until it ends or is stopped.
+pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()> {
+    let app = app::load(&session.workspace.root, &arguments.app)?.app;
+    if global.plan {
+        super::print_plan(&[
+            "read the pin",
+            "pack the restore rock from it, unless it is packed",
+            "load it, unless it is loaded",
+            "start it and wait for the first 200",
+            "show its log until Ctrl-C",
+        ]);
+        return Ok(());
+    }
+    let lock = super::pin(session, &app)?;
+    if let Some(reason) = lock.host.refuses(&Host::this()?) {
+        bail!("{} cannot be restored here: {reason}; run `cargo xtask checkpoint {0} --force` here", app.name);
+    }
+    host::ensure(&[host::PODMAN], global.install, &session.progress)?;
+    let runtime = Runtime::connect()?;
+    runtime.sweep()?;
+    super::sweep(session)?;
+    let image = session.progress.step("pack the restore rock", || super::pack::from_pin(session, &app, &lock))?;
+    let name = session.progress.step("load the restore rock", || {
+        super::load(session, &runtime, &app, Role::Restore, &image)
+    })?;
+    let publish = arguments.publish.clone().unwrap_or(Publish { host: Some(app.http.port), ..Publish::anywhere(app.http.port) });
+    ensure!(
+        publish.container == app.http.port,
+        "{} listens on port {} (http.port), not {}; the last part of --publish is the container's port",
+        app.name,
+        app.http.port,
+        publish.container
+    );
+    let address = format!("http://{}:{}/", publish.address, publish.host.unwrap_or(app.http.port));
+    let running = checkpoint::start_restored(&runtime, &app, &name, Some(publish), arguments.detach)?;
+    let up = format!(
+        "{} is back, {} after its container started ({} with the container's own start): {address}",
+        app.name,
+        seconds(running.start.alone),
+        seconds(running.start.with_container)
+    );
+    if arguments.detach {
+        session.progress.say(&up);
+        let name = running.container.keep();
+        println!("{name}");
+        session.progress.say(&format!("stop it with: podman rm --force {name}"));
+        return Ok(());
+    }
+    println!("{up}\nCtrl-C stops it.");
+    let container = &running.container;
+    let log = Log::default();
+    std::thread::scope(|scope| {
+        let follower = scope.spawn(|| log.follow(container, &restore_service(&app.name), &session.progress));
+        while !follower.is_finished() && interrupt::sleep(Duration::from_millis(50)).is_ok() {}
+        if interrupt::received().is_some() {
+            container.stop(Duration::from_secs(15));
+        }
+        let _ = follower.join();
+    });
+    if interrupt::received().is_some() {
+        println!("{} is stopped.", app.name);
+        return Ok(());
+    }
+    let code = container.exit_code()?.context("the container's end")?;
+    ensure!(code == 0, "{} ended by itself, its container with exit code {code}; {}", app.name, log.tail());
+    Ok(())
+}

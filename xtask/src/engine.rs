@@ -1,0 +1,210 @@
+//! Who checkpoints. Capabilities, packages and commands of each engine stand here and nowhere else.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::{App, EngineChoice, Profile};
+use crate::plan::Packer;
+use crate::rock::Role;
+
+/// A Linux capability (capabilities(7)), by its name without `CAP_`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Capability {
+    /// clone3 with a chosen PID, `/proc/PID/map_files`.
+    CheckpointRestore,
+    /// Repairing TCP sockets at the dump.
+    NetAdmin,
+    /// CRIU sets supplementary groups before it resumes a task.
+    Setgid,
+    /// CRIU drops from the bounding set what the dumped process did not have.
+    Setpcap,
+    /// Seizing the process at the dump.
+    SysPtrace,
+}
+
+impl Capability {
+    /// The capability's number in `linux/capability.h`.
+    pub fn number(self) -> u32 {
+        match self {
+            Capability::CheckpointRestore => 40,
+            Capability::NetAdmin => 12,
+            Capability::Setgid => 6,
+            Capability::Setpcap => 8,
+            Capability::SysPtrace => 19,
+        }
+    }
+}
+
+impl fmt::Display for Capability {
+    /// The name container engines take: `CHECKPOINT_RESTORE`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Capability::CheckpointRestore => "CHECKPOINT_RESTORE",
+            Capability::NetAdmin => "NET_ADMIN",
+            Capability::Setgid => "SETGID",
+            Capability::Setpcap => "SETPCAP",
+            Capability::SysPtrace => "SYS_PTRACE",
+        })
+    }
+}
+
+/// Who checkpoints a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// A stock JDK, dumped and restored by CRIU, unprivileged.
+    Criu,
+    /// An OpenJDK CRaC build with its own CRIU.
+    Crac,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Engine::Criu => "criu",
+            Engine::Crac => "crac",
+        })
+    }
+}
+
+/// Whether a container's system calls are filtered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seccomp {
+    /// The container engine's own profile.
+    Default,
+    /// None: CRIU would have to suspend a filter, which needs SYS_ADMIN.
+    Unconfined,
+}
+
+/// What CRIU is told at the dump and at the restore alike: Pebble's child is no session leader; the JVM holds
+/// TCP sockets, locks and the sockets of its attach listener.
+pub const CRIU_OPTIONS: [&str; 5] =
+    ["--shell-job", "--tcp-established", "--tcp-close", "--file-locks", "--ext-unix-sk"];
+
+impl Engine {
+    /// The engine that goes with a packer, unless the application names one.
+    pub fn choose(choice: EngineChoice, packer: Packer) -> Engine {
+        match (choice, packer) {
+            (EngineChoice::Criu, _) | (EngineChoice::Auto, Packer::Native) => Engine::Criu,
+            (EngineChoice::Crac, _) | (EngineChoice::Auto, Packer::Rockcraft) => Engine::Crac,
+        }
+    }
+
+    /// For people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Engine::Criu => "CRIU and a stock OpenJDK",
+            Engine::Crac => "OpenJDK CRaC",
+        }
+    }
+
+    /// The capabilities a container of this role is given; all others are dropped. Proven by runs, see
+    /// `shared/facts.md` and the end-to-end tests. The criu binary carries the same list as file capabilities:
+    /// one outside the container's bounding set would make its exec fail.
+    pub fn capabilities(self, role: Role) -> &'static [Capability] {
+        use Capability::*;
+        match (self, role) {
+            (Engine::Criu, Role::Checkpoint) => &[CheckpointRestore, NetAdmin, Setgid, Setpcap, SysPtrace],
+            (Engine::Criu, Role::Restore) => &[CheckpointRestore, Setgid, Setpcap],
+            (Engine::Crac, Role::Checkpoint) => &[CheckpointRestore, SysPtrace],
+            (Engine::Crac, Role::Restore) => &[CheckpointRestore, NetAdmin, SysPtrace],
+        }
+    }
+
+    /// The filter a container of this role runs under.
+    pub fn seccomp(self, role: Role) -> Seccomp {
+        match (self, role) {
+            (Engine::Criu, Role::Checkpoint) => Seccomp::Unconfined,
+            _ => Seccomp::Default,
+        }
+    }
+
+    /// Debian and Ubuntu packages of both rocks, sorted.
+    pub fn packages(self, java: u8) -> Vec<String> {
+        match self {
+            // The JRE has jcmd's module, which is all of the JDK that a dump needs.
+            Engine::Criu => vec!["criu".into(), format!("openjdk-{java}-jre-headless")],
+            Engine::Crac => vec![format!("openjdk-{java}-crac-jdk-headless")],
+        }
+    }
+
+    /// The scripts a rock of this role holds under `/scripts`.
+    pub fn scripts(self, role: Role) -> &'static [&'static str] {
+        match (self, role) {
+            (Engine::Criu, Role::Checkpoint) => &["checkpoint.sh", "start.sh"],
+            (Engine::Criu, Role::Restore) => &["restore.sh"],
+            (Engine::Crac, Role::Checkpoint) => &["start.sh"],
+            (Engine::Crac, Role::Restore) => &[],
+        }
+    }
+
+    /// The command of the service that dumps.
+    pub fn checkpoint_command(self, app: &App) -> String {
+        match self {
+            Engine::Criu => "/scripts/checkpoint.sh".into(),
+            Engine::Crac => format!("jcmd /jars/{}.jar JDK.checkpoint", app.name),
+        }
+    }
+
+    /// The command of the service that restores.
+    pub fn restore_command(self) -> String {
+        match self {
+            Engine::Criu => "/scripts/restore.sh".into(),
+            Engine::Crac => "/usr/bin/java -XX:CRaCRestoreFrom=/checkpoint-data".into(),
+        }
+    }
+
+    /// Every option of the JVM, the user's last, so that they win.
+    pub fn jvm_options(self, app: &App) -> Vec<String> {
+        let mut options: Vec<String> = match self {
+            // The performance data file is mapped from /tmp, where the restored process would miss it.
+            Engine::Criu => vec!["-XX:-UsePerfData".into()],
+            Engine::Crac => vec![
+                "-XX:CRaCCheckpointTo=/checkpoint-data".into(),
+                format!("-XX:CRaCMinPid={}", app.checkpoint.min_pid),
+            ],
+        };
+        match app.java.profile {
+            // Bytes are what a restore costs (shared/facts.md: 332 MB by default, 243 MB with these).
+            Profile::Small => options.extend(
+                ["-XX:+UseSerialGC", "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=20", "-Xms16m"]
+                    .map(String::from),
+            ),
+            Profile::None => {}
+        }
+        options.extend(app.java.options.iter().cloned());
+        options
+    }
+
+    /// The environment of the application's service: the profile's, then the user's.
+    pub fn environment(self, app: &App) -> BTreeMap<String, String> {
+        let mut environment = BTreeMap::new();
+        if app.java.profile == Profile::Small {
+            // One malloc arena: what the JVM frees can be trimmed before the dump.
+            environment.insert("MALLOC_ARENA_MAX".into(), "1".into());
+        }
+        environment.extend(app.environment.clone());
+        environment
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_rock_is_privileged() {
+        for engine in [Engine::Criu, Engine::Crac] {
+            for role in [Role::Checkpoint, Role::Restore] {
+                let names: Vec<String> = engine.capabilities(role).iter().map(Capability::to_string).collect();
+                assert!(!names.iter().any(|name| name == "SYS_ADMIN"), "{engine} {role:?}: {names:?}");
+                assert!(names.is_sorted(), "one order everywhere: {names:?}");
+            }
+        }
+        assert_eq!(Engine::Criu.seccomp(Role::Restore), Seccomp::Default);
+    }
+}

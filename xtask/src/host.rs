@@ -1,0 +1,101 @@
+//! What a command needs of this machine, and how to get it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use xshell::{Shell, cmd};
+
+use crate::app::Source;
+use crate::process::{self, Limit};
+use crate::progress::Progress;
+
+/// A program and the Debian packages that bring it to work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    program: &'static str,
+    packages: &'static [&'static str],
+}
+
+/// Runs containers. Its own package only recommends what a network and a runtime need.
+pub const PODMAN: Need = Need {
+    program: "podman",
+    packages: &["podman", "runc", "containernetworking-plugins", "netavark", "aardvark-dns", "uidmap", "ca-certificates"],
+};
+/// Makes root file systems.
+pub const MMDEBSTRAP: Need = Need { program: "mmdebstrap", packages: &["mmdebstrap"] };
+/// Fetches sources.
+pub const GIT: Need = Need { program: "git", packages: &["git"] };
+/// Checks rendered scripts, in tests.
+pub const SHELLCHECK: Need = Need { program: "shellcheck", packages: &["shellcheck"] };
+
+/// What a checkpoint of this source needs.
+pub fn for_checkpoint(source: &Source) -> Vec<Need> {
+    let mut needs = vec![PODMAN, MMDEBSTRAP];
+    if matches!(source, Source::Git { .. }) {
+        needs.push(GIT);
+    }
+    needs
+}
+
+/// Makes sure that every program is there: installs what is missing if `install`, else says how to.
+pub fn ensure(needs: &[Need], install: bool, progress: &Progress) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| find(need.program).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let programs: Vec<&str> = missing.iter().map(|need| need.program).collect();
+    let packages: Vec<&str> = missing.iter().flat_map(|need| need.packages).copied().collect();
+    if !install {
+        bail!(
+            "this machine lacks {}; add --install to this command, or run\n  {}apt-get install --no-install-recommends {}",
+            programs.join(", "),
+            if is_root() { "" } else { "sudo " },
+            packages.join(" ")
+        );
+    }
+    progress.step(&format!("install {}", programs.join(", ")), || apt(&packages, progress))
+}
+
+fn apt(packages: &[&str], progress: &Progress) -> Result<()> {
+    let Some(apt) = find("apt-get") else {
+        bail!("--install needs apt; on this machine install by hand: {}", packages.join(" "));
+    };
+    let limit = Limit::new("the tool's own limit for apt", Duration::from_secs(1200));
+    let shell = Shell::new()?;
+    let mut prefix = vec!["env", "DEBIAN_FRONTEND=noninteractive"];
+    if !is_root() {
+        find("sudo").context("--install needs root or sudo")?;
+        // `-n`: a password cannot be typed, the terminal belongs to another process group.
+        prefix.splice(0..0, ["sudo", "-n"]);
+    }
+    let run = |arguments: &[&str]| -> Result<()> {
+        let (program, first) = prefix.split_first().context("a prefix")?;
+        let command = cmd!(shell, "{program} {first...} {apt} -o DPkg::Lock::Timeout=120 --yes {arguments...}");
+        let mut said = Vec::new();
+        let status = process::stream(command, &limit, |line| {
+            progress.detail("apt", line);
+            said.push(line.to_owned());
+        })?;
+        process::succeeded(&format!("apt-get {}", arguments.join(" ")), status, &said.join("\n"))
+    };
+    let mut install = vec!["install", "--no-install-recommends"];
+    install.extend(packages);
+    // Package lists may be absent or old; only then are they worth a download.
+    if run(&install).is_err() {
+        run(&["update"])?;
+        run(&install)?;
+    }
+    Ok(())
+}
+
+/// A program's place on PATH, or in the folders of administration which an ordinary user's PATH may lack.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

@@ -1,0 +1,32 @@
+//! From one TOML file per Spring application to a pair of rocks: *checkpoint* and *restore*.
+//!
+//! The way through the house: load -> plan -> render -> build -> pack -> run -> checkpoint -> pin -> pack -> restore.
+
+pub mod app;
+pub mod checkpoint;
+pub mod cli;
+pub mod commands;
+pub mod debian;
+pub mod diagnostic;
+pub mod digest;
+pub mod engine;
+pub mod host;
+pub mod http;
+pub mod interrupt;
+pub mod lock;
+pub mod memo;
+pub mod pack;
+pub mod pebble;
+pub mod plan;
+pub mod process;
+pub mod progress;
+pub mod render;
+pub mod report;
+pub mod rock;
+pub mod rocks;
+pub mod runtime;
+pub mod session;
+pub mod source;
+pub mod store;
+pub mod toolchain;
+pub mod workspace;

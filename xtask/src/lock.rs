@@ -1,0 +1,233 @@
+//! The pin: `apps/<app>/checkpoint.lock`, which says by digest what the restore rock is made of.
+//!
+//! Written by the tool alone, in one rename, after everything it names is in the store.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::engine::{Capability, Engine};
+use crate::workspace::write_whole;
+
+/// Version of the lock's form; a reader refuses any other.
+pub const SCHEMA: u32 = 1;
+
+/// A pin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Lock {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The application's name.
+    pub app: String,
+    /// When the dump was made, RFC 3339, UTC.
+    pub created: String,
+    /// Who dumped.
+    pub engine: Engine,
+    /// PID of the dumped JVM, which the restored one has again.
+    pub pid: u32,
+    /// What the pin was made from, by name of the input: what differs now is why it is stale.
+    pub inputs: BTreeMap<String, Digest>,
+    /// The jar.
+    pub source: LockedSource,
+    /// The base layer.
+    pub base: LockedBase,
+    /// Pebble.
+    pub pebble: LockedPebble,
+    /// What the restoring machine must agree with.
+    pub host: Host,
+    /// Which capabilities were granted, and sufficed.
+    pub capabilities: LockedCapabilities,
+    /// Manifest digests of the rocks.
+    pub rocks: LockedRocks,
+    /// The checkpoint data.
+    pub data: Data,
+}
+
+/// The jar and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedSource {
+    /// The source in one line: `git https://… at 9a22…`.
+    pub from: String,
+    /// Whether it was a folder or jar of this machine (`--source`), which no other machine can fetch.
+    pub local: bool,
+    /// SHA-256 of the jar.
+    pub jar: Digest,
+    /// Its size in bytes.
+    pub jar_size: u64,
+}
+
+/// The base layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedBase {
+    /// Debian suite.
+    pub suite: String,
+    /// Digest of the layer.
+    pub digest: Digest,
+    /// Size in bytes.
+    pub size: u64,
+    /// `name=version` of every package, sorted.
+    pub packages: Vec<String>,
+}
+
+/// Pebble.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedPebble {
+    /// Version of the Go module.
+    pub version: String,
+    /// SHA-256 of the program.
+    pub digest: Digest,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// What a restore depends on in the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Host {
+    /// `x86_64` or `aarch64`.
+    pub architecture: String,
+    /// `uname -r`.
+    pub kernel: String,
+    /// `vendor_id` of /proc/cpuinfo.
+    pub cpu_vendor: String,
+    /// The CPU's feature flags, sorted.
+    pub cpu_flags: Vec<String>,
+}
+
+/// Granted at the dump and at the restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedCapabilities {
+    /// At the dump.
+    pub checkpoint: Vec<Capability>,
+    /// At the restore.
+    pub restore: Vec<Capability>,
+}
+
+/// Manifest digests of the pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedRocks {
+    /// The rock that was dumped.
+    pub checkpoint: Digest,
+    /// The rock that restores it.
+    pub restore: Digest,
+}
+
+/// The checkpoint data: one layer, and what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Data {
+    /// Digest of the layer.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Digest over the list of files.
+    pub tree: Digest,
+    /// Every file and folder, sorted by path.
+    pub files: Vec<DataFile>,
+}
+
+/// One file, folder or link of the checkpoint data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DataFile {
+    /// Absolute path inside the rock.
+    pub path: String,
+    /// Permission bits, octal.
+    pub mode: String,
+    /// `UID:GID`.
+    pub owner: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256 of a file's bytes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sha256: Option<Digest>,
+    /// Target of a symbolic link.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub link: Option<String>,
+}
+
+impl Lock {
+    /// The pin of an application, if it has one.
+    pub fn read(path: &Path) -> Result<Option<Lock>> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Lock::parse(&text)
+            .with_context(|| format!("{} cannot be read; `cargo xtask checkpoint` writes a new one", path.display()))
+            .map(Some)
+    }
+
+    /// Reads a lock's text and checks that it agrees with itself.
+    pub fn parse(text: &str) -> Result<Lock> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            schema: u32,
+        }
+        let schema = toml::from_str::<Versioned>(text).context("it names no schema")?.schema;
+        ensure!(schema == SCHEMA, "its schema is {schema}; this version of the tool reads schema {SCHEMA}");
+        let lock: Lock = toml::from_str(text)?;
+        ensure!(lock.data.tree == Digest::of_value(&lock.data.files), "its list of files was changed by hand");
+        Ok(lock)
+    }
+
+    /// The lock's text.
+    pub fn text(&self) -> Result<String> {
+        Ok(format!(
+            "# @generated by `cargo xtask checkpoint {}`; do not edit, commit it.\n{}",
+            self.app,
+            toml::to_string(self)?
+        ))
+    }
+
+    /// Writes the lock in one rename; an equal one is left untouched.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = self.text()?;
+        if fs::read_to_string(path).is_ok_and(|old| old == text) {
+            return Ok(());
+        }
+        write_whole(path, text.as_bytes(), 0o644)
+    }
+}
+
+impl Host {
+    /// This machine.
+    pub fn this() -> Result<Host> {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
+        let field = |name: &str| {
+            let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));
+            line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+        };
+        let flags = Some(field("flags")).filter(|flags| !flags.is_empty()).unwrap_or_else(|| field("Features"));
+        let mut cpu_flags: Vec<String> = flags.split_whitespace().map(String::from).collect();
+        cpu_flags.sort();
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
+        Ok(Host { architecture: std::env::consts::ARCH.to_owned(), kernel, cpu_vendor: field("vendor_id"), cpu_flags })
+    }
+
+    /// Why a process dumped on this host cannot run on `other`, if so.
+    pub fn refuses(&self, other: &Host) -> Option<String> {
+        if self.architecture != other.architecture {
+            return Some(format!(
+                "the checkpoint was made on {}, this machine is {}",
+                self.architecture, other.architecture
+            ));
+        }
+        let missing: Vec<&str> =
+            self.cpu_flags.iter().filter(|flag| !other.cpu_flags.contains(flag)).map(String::as_str).collect();
+        (!missing.is_empty()).then(|| {
+            format!("this CPU lacks {}, which the JVM saw when it was dumped and may use", missing.join(", "))
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! Image -> something a container engine or registry client reads: an OCI image layout, as a folder or as one
+//! tar (a `.rock`).
+
+use std::fs::Permissions;
+use std::io::{BufWriter, ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use oci_spec::image::{
+    ANNOTATION_REF_NAME, ImageIndex, ImageIndexBuilder, MediaType, OciLayoutBuilder, SCHEMA_VERSION,
+};
+use tar::EntryType;
+
+use super::image::{Image, canonical_json, descriptor};
+use super::layer::{Blob, append_object, plain_header};
+use crate::digest::Digest;
+use crate::store::{Store, sync_folder};
+
+/// An index of ours has a few hundred bytes; nobody may make us read gigabytes of one.
+const INDEX_LIMIT: u64 = 1 << 20;
+
+/// Makes an OCI image layout in `dir`, whose blobs are hard links to the store's objects (copies, where `dir`
+/// is on another file system): an engine that loads `oci:DIR` then copies the data once and checks it against
+/// its digests while doing so.
+///
+/// podman (4.3.1, seen) names what it pulls from `oci:DIR` after the folder and ignores `reference`: tag the
+/// image by its ID, which is [`Image::config`]. From an archive it takes the name.
+///
+/// The blobs share the store's inodes: whoever writes to them damages the store, so they are read-only.
+pub fn write_layout(store: &Store, image: &Image, reference: &str, dir: &Path) -> Result<()> {
+    let blobs = dir.join("blobs/sha256");
+    fs_err::create_dir_all(&blobs)?;
+    for (digest, size) in image.blobs() {
+        ensure!(store.has(&digest, size), "{digest} is not in the store {}", store.root().display());
+        link_or_copy(&store.path(&digest), &blobs.join(digest.hex()))?;
+    }
+    fs_err::write(dir.join("oci-layout"), layout_json()?)?;
+    fs_err::write(dir.join("index.json"), index_json(image, reference)?)?;
+    Ok(())
+}
+
+/// Writes the image as one OCI archive, readable by `podman load -i` and `oci-archive:`; returns its size in
+/// bytes. Every blob is verified while it is copied. `file` appears complete or not at all.
+pub fn write_archive(store: &Store, image: &Image, reference: &str, file: &Path) -> Result<u64> {
+    let name = file.file_name().with_context(|| format!("`{}` names no file", file.display()))?;
+    let folder = match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    // A random part in the name: two processes may write the same archive, and each renames its own.
+    let mut partial = tempfile::Builder::new()
+        .prefix(&format!("{}.", name.to_string_lossy()))
+        .suffix(".partial")
+        .tempfile_in(folder)?;
+    write_tar(store, image, reference, partial.as_file_mut())
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    let size = partial.as_file().metadata()?.len();
+    partial.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    partial.as_file().sync_all()?;
+    partial.persist(file).with_context(|| format!("cannot replace {}", file.display()))?;
+    sync_folder(folder)?;
+    Ok(size)
+}
+
+/// Digest of the manifest that an OCI archive's index names.
+///
+/// # Errors
+/// Where `archive` is no OCI archive or holds more than one image.
+pub fn read_manifest_digest(archive: &Path) -> Result<Digest> {
+    let mut tar = tar::Archive::new(fs_err::File::open(archive)?);
+    for entry in tar.entries_with_seek()? {
+        let entry = entry.with_context(|| format!("{} is no tar", archive.display()))?;
+        // Other writers say `./index.json`.
+        if entry.path()?.strip_prefix("./").unwrap_or(&entry.path()?) != Path::new("index.json") {
+            continue;
+        }
+        let index = ImageIndex::from_reader(entry.take(INDEX_LIMIT))
+            .with_context(|| format!("index.json in {} is no OCI index", archive.display()))?;
+        let [manifest] = index.manifests().as_slice() else {
+            bail!("{} holds {} images; expected one", archive.display(), index.manifests().len());
+        };
+        return manifest.digest().as_ref().parse();
+    }
+    bail!("{} holds no index.json: it is no OCI archive", archive.display())
+}
+
+fn write_tar(store: &Store, image: &Image, reference: &str, out: &mut impl Write) -> Result<()> {
+    let mut builder = tar::Builder::new(BufWriter::with_capacity(1 << 20, out));
+    for (name, bytes) in [("oci-layout", layout_json()?), ("index.json", index_json(image, reference)?)] {
+        builder.append(&file_header(name, bytes.len() as u64)?, bytes.as_slice())?;
+    }
+    for (digest, size) in image.blobs() {
+        let header = file_header(&format!("blobs/sha256/{}", digest.hex()), size)?;
+        append_object(store, &Blob { digest, size }, &header, &mut builder)?;
+    }
+    builder.into_inner()?.flush()?;
+    Ok(())
+}
+
+fn file_header(name: &str, size: u64) -> Result<tar::Header> {
+    let mut header = plain_header(EntryType::Regular, 0o644);
+    header.set_path(name)?;
+    // From 8 GiB on the tar crate writes a binary size, which every reader of OCI archives knows.
+    header.set_size(size);
+    header.set_cksum();
+    Ok(header)
+}
+
+fn layout_json() -> Result<Vec<u8>> {
+    canonical_json(&OciLayoutBuilder::default().image_layout_version("1.0.0").build()?)
+}
+
+fn index_json(image: &Image, reference: &str) -> Result<Vec<u8>> {
+    let mut manifest = descriptor(MediaType::ImageManifest, image.manifest, image.manifest_size)?;
+    manifest.set_annotations(Some([(ANNOTATION_REF_NAME.to_owned(), reference.to_owned())].into()));
+    canonical_json(
+        &ImageIndexBuilder::default()
+            .schema_version(SCHEMA_VERSION)
+            .media_type(MediaType::ImageIndex)
+            .manifests([manifest])
+            .build()?,
+    )
+}
+
+/// A hard link, or a copy where the file system has none to give (another device, too many links).
+fn link_or_copy(object: &Path, blob: &Path) -> Result<()> {
+    // What is there may be a copy that was cut off: replaced, never trusted.
+    match fs_err::remove_file(blob) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    if fs_err::hard_link(object, blob).is_err() {
+        fs_err::copy(object, blob)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! Other programs: started in a process group of their own, never waited for without a limit.
+//!
+//! Commands are written with `xshell::cmd!`, which interpolates arguments without a shell, and run by the
+//! functions here, which add what xshell has not: a limit that names itself, line streaming and signals.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::interrupt;
+
+/// Between two looks at the clock and at signals.
+const POLL: Duration = Duration::from_millis(20);
+/// Between SIGTERM and SIGKILL of a command that outlives its limit.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The upper bound of one wait, with the name a user knows it by.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    /// `limits.build` of app.toml, or what else sets it.
+    pub name: String,
+    /// How long.
+    pub duration: Duration,
+}
+
+impl Limit {
+    /// A limit.
+    pub fn new(name: impl Into<String>, duration: Duration) -> Limit {
+        Limit { name: name.into(), duration }
+    }
+
+    /// For what answers at once on any healthy machine.
+    pub fn quick() -> Limit {
+        Limit::new("the tool's own limit for a quick command", Duration::from_secs(60))
+    }
+}
+
+/// The error of a wait that took too long.
+#[derive(Debug, Clone)]
+pub struct TimedOut {
+    /// What was waited for.
+    pub what: String,
+    /// Which limit struck.
+    pub limit: Limit,
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let duration = humantime::format_duration(self.limit.duration);
+        write!(f, "{} did not end within {duration} ({})", self.what, self.limit.name)
+    }
+}
+
+impl std::error::Error for TimedOut {}
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Runs a command and returns what it printed, whatever its exit code.
+pub fn run(command: impl Into<Command>, limit: &Limit) -> Result<Ran> {
+    run_with(command.into(), limit, true)
+}
+
+/// Runs a command that must succeed and returns its standard output without the last newline.
+pub fn read(command: impl Into<Command>, limit: &Limit) -> Result<String> {
+    let command = command.into();
+    let line = describe(&command);
+    let ran = run_with(command, limit, true)?;
+    succeeded(&line, ran.status, &ran.stderr)?;
+    Ok(ran.stdout.trim_end_matches('\n').to_owned())
+}
+
+/// Runs a command of a clean-up: also after a signal, and without an error of its own.
+pub fn clean_up(command: impl Into<Command>) {
+    let limit = Limit::new("the tool's own limit for cleaning up", Duration::from_secs(60));
+    let _ = run_with(command.into(), &limit, false);
+}
+
+fn run_with(mut command: Command, limit: &Limit, interruptible: bool) -> Result<Ran> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ((stdout, stderr), status) = supervise(command, limit, interruptible, |child| {
+        let mut stderr_pipe = child.stderr.take().context("stderr is piped")?;
+        let stderr = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = stderr_pipe.read_to_end(&mut bytes);
+            bytes
+        });
+        let mut bytes = Vec::new();
+        child.stdout.take().context("stdout is piped")?.read_to_end(&mut bytes)?;
+        Ok((bytes, stderr.join().map_err(|_| anyhow!("the reader of stderr died"))?))
+    })?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Ran { status, stdout: text(stdout), stderr: text(stderr) })
+}
+
+/// Runs a command, handing each line of its output (both streams, as they come) to `on_line`.
+pub fn stream(command: impl Into<Command>, limit: &Limit, on_line: impl FnMut(&str)) -> Result<ExitStatus> {
+    stream_with(command.into(), limit, true, on_line)
+}
+
+/// As [`stream`], but a signal does not end it: for what ends with something else that a signal ends.
+pub fn follow(command: impl Into<Command>, limit: &Limit, on_line: impl FnMut(&str)) -> Result<ExitStatus> {
+    stream_with(command.into(), limit, false, on_line)
+}
+
+fn stream_with(
+    mut command: Command,
+    limit: &Limit,
+    interruptible: bool,
+    mut on_line: impl FnMut(&str),
+) -> Result<ExitStatus> {
+    // One pipe for both streams keeps their lines in the order they were written.
+    let (reader, writer) = std::io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let ((), status) = supervise(command, limit, interruptible, |_| {
+        for line in BufReader::new(reader).split(b'\n') {
+            let line = line?;
+            on_line(String::from_utf8_lossy(&line).trim_end_matches('\r'));
+        }
+        Ok(())
+    })?;
+    Ok(status)
+}
+
+/// Runs a command whose standard output is read as bytes by `consume`, which must read to the end.
+pub fn pipe<T>(
+    command: impl Into<Command>,
+    limit: &Limit,
+    consume: impl FnOnce(&mut dyn Read) -> Result<T>,
+) -> Result<T> {
+    let mut command = command.into();
+    let line = describe(&command);
+    let mut stderr = tempfile::tempfile()?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr.try_clone()?);
+    let (consumed, status) = supervise(command, limit, true, |child| {
+        let mut stdout = child.stdout.take().context("stdout is piped")?;
+        Ok(consume(&mut stdout))
+    })?;
+    let mut said = String::new();
+    std::io::Seek::rewind(&mut stderr)?;
+    let _ = stderr.read_to_string(&mut said);
+    // A reader that gave up makes its writer fail; the reader's own error is the cause.
+    let value = consumed?;
+    succeeded(&line, status, &said)?;
+    Ok(value)
+}
+
+/// An error with the command and the last lines it wrote, unless it succeeded.
+pub fn succeeded(line: &str, status: ExitStatus, stderr: &str) -> Result<()> {
+    if status.success() {
+        return Ok(());
+    }
+    let said: Vec<&str> = stderr.lines().rev().take(8).collect();
+    let said: Vec<&str> = said.into_iter().rev().collect();
+    let separator = if said.is_empty() { "" } else { "\n  " };
+    Err(anyhow!("`{line}` failed ({status}){separator}{}", said.join("\n  ")))
+}
+
+/// The command as it would be typed.
+pub fn describe(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+fn quote(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| "?".to_owned(), |quoted| quoted.into_owned())
+}
+
+/// Starts `command`, lets `work` talk to it, waits for its end. A watchdog ends its whole process group when
+/// the limit strikes or a signal arrives, which also ends what `work` is reading.
+fn supervise<T>(
+    mut command: Command,
+    limit: &Limit,
+    interruptible: bool,
+    work: impl FnOnce(&mut Child) -> Result<T>,
+) -> Result<(T, ExitStatus)> {
+    let line = describe(&command);
+    if interruptible {
+        interrupt::check()?;
+    }
+    command.process_group(0);
+    let mut child = command.spawn().with_context(|| format!("cannot start `{line}`"))?;
+    // Our own copies of the pipe's ends, which would keep a reader waiting.
+    drop(command);
+    let group = Pid::from_child(&child);
+    let (ended, watch) = channel::<()>();
+    let end = Instant::now().checked_add(limit.duration);
+    let watchdog = std::thread::spawn(move || {
+        loop {
+            match watch.recv_timeout(POLL) {
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let interrupted = interruptible.then(interrupt::received).flatten();
+            let late = end.is_some_and(|end| Instant::now() >= end);
+            if interrupted.is_some() || late {
+                let _ = kill_process_group(group, Signal::TERM);
+                if watch.recv_timeout(GRACE).is_err() {
+                    let _ = kill_process_group(group, Signal::KILL);
+                }
+                return Some(interrupted);
+            }
+        }
+    });
+    let worked = work(&mut child);
+    if worked.is_err() {
+        let _ = kill_process_group(group, Signal::TERM);
+    }
+    // What `work` left unread must not keep the child from ending.
+    drop((child.stdout.take(), child.stderr.take()));
+    let status = child.wait();
+    let _ = ended.send(());
+    match watchdog.join() {
+        Ok(Some(Some(interrupted))) => Err(interrupted.into()),
+        Ok(Some(None)) => Err(TimedOut { what: format!("`{line}`"), limit: limit.clone() }.into()),
+        _ => Ok((worked?, status?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn limit(millis: u64) -> Limit {
+        Limit::new("limits.test", Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_limit_ends_the_command_and_names_itself() {
+        let started = Instant::now();
+        let error = read(sh("echo started; sleep 30 & sleep 30"), &limit(200)).unwrap_err().to_string();
+        assert!(error.contains("limits.test") && error.contains("200ms"), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_failure_shows_what_was_said() {
+        let error = read(sh("echo one >&2; echo two >&2; exit 3"), &limit(5000)).unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.contains("one\n  two"), "{error}");
+    }
+
+    #[test]
+    fn lines_of_both_streams_arrive_in_order() {
+        let mut lines = Vec::new();
+        let status = stream(sh("echo a; echo b >&2; echo c"), &limit(5000), |l| lines.push(l.to_owned()));
+        assert!(status.unwrap().success());
+        assert_eq!(lines, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_reader_that_gives_up_ends_the_command() {
+        let result: Result<()> = pipe(sh("yes"), &limit(20_000), |reader| {
+            reader.read_exact(&mut [0; 10])?;
+            Err(anyhow!("enough"))
+        });
+        assert_eq!(result.unwrap_err().to_string(), "enough");
+    }
+}

@@ -1,0 +1,131 @@
+//! What a person sees while the tool works: a spinner on a terminal, plain lines elsewhere, and at the end the
+//! time each step took.
+
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Results and errors only.
+    Quiet,
+    /// Steps and the application's log.
+    Normal,
+    /// Also what other programs print.
+    Verbose,
+}
+
+/// The voice of one run. Everything goes to standard error; standard output is for results.
+pub struct Progress {
+    started: Instant,
+    verbosity: Verbosity,
+    bar: Option<ProgressBar>,
+    steps: Mutex<Vec<(String, Duration)>>,
+}
+
+impl Progress {
+    /// A spinner if standard error is a terminal that wants one.
+    pub fn new(verbosity: Verbosity) -> Progress {
+        let fancy = std::io::stderr().is_terminal()
+            && verbosity == Verbosity::Normal
+            && std::env::var_os("NO_COLOR").is_none()
+            && std::env::var_os("CI").is_none();
+        let bar = fancy.then(|| {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Progress { started: Instant::now(), verbosity, bar, steps: Mutex::default() }
+    }
+
+    /// Runs one step and remembers how long it took.
+    pub fn step<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        match &self.bar {
+            Some(bar) => {
+                bar.reset_elapsed();
+                bar.set_message(name.to_owned());
+                bar.enable_steady_tick(Duration::from_millis(100));
+            }
+            None => self.say(name),
+        }
+        let result = work();
+        let elapsed = started.elapsed();
+        if let Some(bar) = &self.bar {
+            bar.disable_steady_tick();
+            bar.set_message("");
+        }
+        if result.is_ok() {
+            self.say(&format!("{name}: done in {}", seconds(elapsed)));
+            self.steps.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((name.to_owned(), elapsed));
+        } else if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        result
+    }
+
+    /// One line about the work itself.
+    pub fn say(&self, line: &str) {
+        if self.verbosity >= Verbosity::Normal {
+            self.print(&format!("[{:>7}] {line}", seconds(self.started.elapsed())));
+        }
+    }
+
+    /// One line of a program's log, with the program's name before it.
+    pub fn log(&self, who: &str, line: &str) {
+        if self.verbosity >= Verbosity::Normal {
+            self.print(&format!("{who} | {}", printable(line)));
+        }
+    }
+
+    /// One line that only `--verbose` shows.
+    pub fn detail(&self, who: &str, line: &str) {
+        match &self.bar {
+            _ if self.verbosity >= Verbosity::Verbose => self.log(who, line),
+            Some(bar) => bar.tick(),
+            None => {}
+        }
+    }
+
+    /// A warning, in every verbosity.
+    pub fn warn(&self, line: &str) {
+        self.print(&format!("warning: {line}"));
+    }
+
+    fn print(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    /// The steps with the time each took, and the whole.
+    pub fn times(&self) -> String {
+        let steps = self.steps.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut parts: Vec<String> =
+            steps.iter().map(|(name, elapsed)| format!("  {:>7}  {name}", seconds(*elapsed))).collect();
+        parts.push(format!("  {:>7}  in all", seconds(self.started.elapsed())));
+        parts.join("\n")
+    }
+}
+
+/// Seconds for people: `0.17s`, `6.1s`, `134s`.
+pub fn seconds(duration: Duration) -> String {
+    let value = duration.as_secs_f64();
+    match value {
+        value if value < 1.0 => format!("{value:.2}s"),
+        value if value < 100.0 => format!("{value:.1}s"),
+        _ => format!("{value:.0}s"),
+    }
+}
+
+/// An application's log can hold anything; escape sequences must not reach the terminal of its reader.
+pub fn printable(line: &str) -> String {
+    line.chars().filter(|c| !c.is_control() || *c == '\t').collect()
+}

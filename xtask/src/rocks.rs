@@ -1,0 +1,236 @@
+//! From an application and what was built for it to the models of its two rocks.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use crate::app::{App, Source};
+use crate::debian::Root;
+use crate::digest::Digest;
+use crate::engine::Engine;
+use crate::lock::DataFile;
+use crate::memo::Memo;
+use crate::pack::{self, Blob, Image};
+use crate::pebble::Pebble;
+use crate::plan::Packer;
+use crate::render::{self, Templates};
+use crate::rock::{DAEMON_ID, Entry, EntryKind, Layer, LayerContent, Rock, Role};
+use crate::session::Session;
+use crate::source::Jar;
+use crate::toolchain::debian_architecture;
+
+/// Where Pebble keeps its layers and state, as in Ubuntu's rocks.
+const PEBBLE_FOLDER: &str = "/var/lib/pebble/default";
+/// CRIU in a Debian root.
+const CRIU: &str = "/usr/sbin/criu";
+
+/// What both rocks of an application are made of.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The base layer.
+    pub base: Root,
+    /// Pebble.
+    pub pebble: Pebble,
+    /// The application.
+    pub jar: Jar,
+}
+
+/// The checkpoint rock.
+pub fn checkpoint(session: &Session, templates: &Templates, app: &App, source: &Source, parts: &Parts) -> Result<Image> {
+    pack_rock(session, templates, app, source, parts, Role::Checkpoint, Vec::new())
+}
+
+/// The restore rock, with the checkpoint data as its last layer.
+pub fn restore(
+    session: &Session,
+    templates: &Templates,
+    app: &App,
+    source: &Source,
+    parts: &Parts,
+    data: &[DataFile],
+) -> Result<Image> {
+    let data = Layer { title: "checkpoint data".into(), content: LayerContent::Entries(data_entries(data)?) };
+    pack_rock(session, templates, app, source, parts, Role::Restore, vec![data])
+}
+
+/// The layer that holds the checkpoint data, as the restore rock has it.
+pub fn data_layer(session: &Session, data: &[DataFile]) -> Result<Blob> {
+    layer(session, &data_entries(data)?)
+}
+
+fn pack_rock(
+    session: &Session,
+    templates: &Templates,
+    app: &App,
+    source: &Source,
+    parts: &Parts,
+    role: Role,
+    data: Vec<Layer>,
+) -> Result<Image> {
+    let mut layers = vec![
+        Layer { title: "pebble".into(), content: LayerContent::Entries(pebble_entries(&parts.pebble)) },
+        Layer { title: "application".into(), content: LayerContent::Entries(jar_entries(app, &parts.jar)) },
+        Layer {
+            title: "services".into(),
+            content: LayerContent::Entries(service_entries(session, templates, app, &parts.base, role)?),
+        },
+    ];
+    layers.extend(data);
+    for one in &mut layers {
+        if let LayerContent::Entries(entries) = &one.content {
+            let blob = layer(session, entries)?;
+            one.content = LayerContent::Stored { digest: blob.digest, size: blob.size };
+        }
+    }
+    let rock = Rock {
+        role,
+        name: render::rock_name(app, role).to_owned(),
+        version: app.version.clone(),
+        summary: app.summary.clone(),
+        architecture: debian_architecture().into(),
+        suite: app.rock.suite.clone(),
+        packages: parts.base.packages.clone(),
+        user: app.rock.run_user.clone(),
+        uid: DAEMON_ID,
+        layers,
+        entrypoint: vec!["/usr/bin/pebble".into(), "enter".into()],
+        // The services' logs on the container's own output.
+        command: vec!["--verbose".into()],
+        environment: BTreeMap::from([
+            ("LANG".into(), "C.UTF-8".into()),
+            ("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
+            ("PEBBLE".into(), PEBBLE_FOLDER.into()),
+        ]),
+        ports: vec![app.http.port],
+        labels: labels(app, source, role),
+    };
+    pack::pack(&session.store, &rock, &parts.base.blob, &mut |line| session.progress.detail("pack", line))
+}
+
+/// A packed layer; one that was packed from the same entries before is not packed again.
+fn layer(session: &Session, entries: &[Entry]) -> Result<Blob> {
+    let memo = Memo::of(&session.workspace, "layer", &Digest::of_value(&entries))?;
+    if let Some(blob) = memo.get::<Blob>().filter(|blob| session.store.has(&blob.digest, blob.size)) {
+        return Ok(blob);
+    }
+    let blob = pack::layer::write_layer(&session.store, entries)?;
+    memo.put(&blob)?;
+    Ok(blob)
+}
+
+fn labels(app: &App, source: &Source, role: Role) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        ("org.opencontainers.image.title".to_owned(), render::rock_name(app, role).to_owned()),
+        ("org.opencontainers.image.version".to_owned(), app.version.clone()),
+        ("org.opencontainers.image.description".to_owned(), app.summary.clone()),
+    ]);
+    match source {
+        Source::Git { url, commit, .. } => {
+            labels.insert("org.opencontainers.image.source".into(), url.clone());
+            labels.insert("org.opencontainers.image.revision".into(), commit.clone());
+        }
+        Source::Maven { .. } => {
+            labels.insert("org.opencontainers.image.source".into(), source.title());
+        }
+        // The path of a local source is this machine's own business.
+        Source::Directory { .. } | Source::Jar { .. } => {}
+    }
+    labels
+}
+
+fn folder(path: &str, owner: u32) -> Entry {
+    Entry { path: path.into(), mode: 0o755, owner, kind: EntryKind::Folder, capabilities: Vec::new() }
+}
+
+fn file(path: String, mode: u32, kind: EntryKind) -> Entry {
+    Entry { path, mode, owner: 0, kind, capabilities: Vec::new() }
+}
+
+fn pebble_entries(pebble: &Pebble) -> Vec<Entry> {
+    let program = EntryKind::Object { digest: pebble.digest, size: pebble.size };
+    vec![
+        file("/usr/bin/pebble".into(), 0o755, program),
+        folder("/var/lib/pebble", 0),
+        // Pebble runs as the daemon user and writes its socket and state here.
+        folder(PEBBLE_FOLDER, DAEMON_ID),
+        folder(&format!("{PEBBLE_FOLDER}/layers"), 0),
+    ]
+}
+
+fn jar_entries(app: &App, jar: &Jar) -> Vec<Entry> {
+    let kind = EntryKind::Object { digest: jar.digest, size: jar.size };
+    vec![folder("/jars", 0), file(format!("/jars/{}.jar", app.name), 0o644, kind)]
+}
+
+fn service_entries(
+    session: &Session,
+    templates: &Templates,
+    app: &App,
+    base: &Root,
+    role: Role,
+) -> Result<Vec<Entry>> {
+    let engine = Engine::choose(app.engine, Packer::Native);
+    let mut entries = vec![
+        folder("/scripts", 0),
+        folder(&format!("/run/{}", app.name), DAEMON_ID),
+        folder("/checkpoint-data", DAEMON_ID),
+    ];
+    for (path, rendered) in render::native_files(templates, app, role)? {
+        let path = match path.to_str() {
+            Some("layer.yaml") => format!("{PEBBLE_FOLDER}/layers/001-{}.yaml", app.name),
+            Some(path) => format!("/{path}"),
+            None => anyhow::bail!("a rendered file's name is UTF-8"),
+        };
+        let mode = if rendered.executable { 0o755 } else { 0o644 };
+        entries.push(file(path, mode, EntryKind::Bytes(rendered.bytes)));
+    }
+    if engine == Engine::Criu {
+        let criu = extract(session, base, CRIU)?;
+        let mut entry = file(CRIU.into(), 0o755, EntryKind::Object { digest: criu.0, size: criu.1 });
+        entry.capabilities = engine.capabilities(role).to_vec();
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// One file of the base layer, as an object of the store.
+fn extract(session: &Session, base: &Root, path: &str) -> Result<(Digest, u64)> {
+    #[derive(Serialize, Deserialize)]
+    struct Extracted(Digest, u64);
+    let memo = Memo::of(&session.workspace, "extract", &Digest::of_value(&(base.blob.digest, path)))?;
+    if let Some(Extracted(digest, size)) = memo.get().filter(|e: &Extracted| session.store.has(&e.0, e.1)) {
+        return Ok((digest, size));
+    }
+    let tar = fs::File::open(session.store.path(&base.blob.digest))?;
+    let mut archive = tar::Archive::new(std::io::BufReader::with_capacity(1 << 20, tar));
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if entry.path()?.ends_with(path.trim_start_matches('/')) && entry.header().entry_type().is_file() {
+            let mut writer = session.store.writer()?;
+            std::io::copy(&mut entry, &mut writer)?;
+            let (digest, size) = writer.commit()?;
+            memo.put(&Extracted(digest, size))?;
+            return Ok((digest, size));
+        }
+    }
+    anyhow::bail!("the base layer has no {path}; does rock.suite have the package?")
+}
+
+/// The pinned files as entries of a layer.
+fn data_entries(data: &[DataFile]) -> Result<Vec<Entry>> {
+    let entry = |file: &DataFile| -> Result<Entry> {
+        let (uid, gid) = file.owner.split_once(':').context("an owner is UID:GID")?;
+        anyhow::ensure!(uid == gid, "{} belongs to {}; a rock's files have one number for both", file.path, file.owner);
+        let kind = match (&file.sha256, &file.link) {
+            (Some(digest), None) => EntryKind::Object { digest: *digest, size: file.size },
+            (None, Some(target)) => EntryKind::Link(target.clone()),
+            (None, None) => EntryKind::Folder,
+            (Some(_), Some(_)) => anyhow::bail!("{} is both a file and a link", file.path),
+        };
+        let mode = u32::from_str_radix(&file.mode, 8).with_context(|| format!("the mode of {}", file.path))?;
+        Ok(Entry { path: file.path.clone(), mode, owner: uid.parse()?, kind, capabilities: Vec::new() })
+    };
+    data.iter().map(|file| entry(file).with_context(|| format!("checkpoint data: {}", file.path))).collect()
+}

@@ -1,0 +1,181 @@
+//! How a container is described, and the one place where the description becomes a command line.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::engine::{Capability, Seccomp};
+
+use super::OWNER;
+
+/// A container to start.
+#[derive(Debug, Clone)]
+pub struct ContainerSpec {
+    /// Part of its name: `petclinic-restore`.
+    pub title: String,
+    /// Image name or ID.
+    pub image: String,
+    /// The only capabilities it has.
+    pub capabilities: Vec<Capability>,
+    /// Its system call filter.
+    pub seccomp: Seccomp,
+    /// Ports that this machine forwards.
+    pub publish: Vec<Publish>,
+    /// Environment.
+    pub environment: BTreeMap<String, String>,
+    /// Folders and files of this machine, with whether they may be written.
+    pub mounts: Vec<Mount>,
+    /// Working folder inside.
+    pub folder: Option<String>,
+    /// Arguments of the image's entry point, or the command.
+    pub words: Vec<String>,
+    /// Whether a build runs here: as root of its image, with the machine's own network.
+    pub build: bool,
+    /// Whether it outlives this run.
+    pub detached: bool,
+}
+
+/// A folder or file of this machine inside a container.
+#[derive(Debug, Clone)]
+pub struct Mount {
+    /// On this machine.
+    pub from: PathBuf,
+    /// Inside.
+    pub to: String,
+    /// Whether the container may write to it.
+    pub writable: bool,
+}
+
+/// A port of this machine that leads to one of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// Address of this machine.
+    pub address: String,
+    /// Its port; none: a free one.
+    pub host: Option<u16>,
+    /// The container's port.
+    pub container: u16,
+}
+
+impl Publish {
+    /// A free port of the loopback address.
+    pub fn anywhere(container: u16) -> Publish {
+        Publish { address: "127.0.0.1".into(), host: None, container }
+    }
+
+    /// `PORT`, `HOST:PORT` or `ADDRESS:HOST:PORT`.
+    pub fn parse(text: &str) -> Result<Publish, String> {
+        let wrong = |part: &str| format!("`{part}` is no port; expected [[ADDRESS:]PORT:]PORT");
+        let port = |part: &str| part.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong(part));
+        let mut parts = text.rsplitn(3, ':');
+        let container = port(parts.next().unwrap_or_default())?;
+        let host = parts.next().map(port).transpose()?.or(Some(container));
+        let address = match parts.next() {
+            None => "127.0.0.1".to_owned(),
+            Some(address) => {
+                let bare = address.trim_start_matches('[').trim_end_matches(']');
+                let parsed: std::net::IpAddr =
+                    bare.parse().map_err(|_| format!("`{address}` is no IP address"))?;
+                if parsed.is_ipv6() { format!("[{parsed}]") } else { parsed.to_string() }
+            }
+        };
+        Ok(Publish { address, host, container })
+    }
+}
+
+impl fmt::Display for Publish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.host.map(|port| port.to_string()).unwrap_or_default();
+        write!(f, "{}:{host}:{}", self.address, self.container)
+    }
+}
+
+impl ContainerSpec {
+    /// A container with nothing but an image: no capability, the engine's own filter.
+    pub fn new(title: impl Into<String>, image: impl Into<String>) -> ContainerSpec {
+        ContainerSpec {
+            title: title.into(),
+            image: image.into(),
+            capabilities: Vec::new(),
+            seccomp: Seccomp::Default,
+            publish: Vec::new(),
+            environment: BTreeMap::new(),
+            mounts: Vec::new(),
+            folder: None,
+            words: Vec::new(),
+            build: false,
+            detached: false,
+        }
+    }
+
+    /// The arguments of `podman`. Options use the `--name=value` form: no value can be taken for an option.
+    pub fn arguments(&self, name: &str, owner: &str) -> Vec<String> {
+        let mut arguments: Vec<String> = ["run", "--detach", "--pull=never"].map(String::from).to_vec();
+        let mut add = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));
+        add("name", name);
+        add("label", &format!("{OWNER}={owner}"));
+        if self.build {
+            add("network", "host");
+        } else {
+            add("cap-drop", "all");
+        }
+        for capability in &self.capabilities {
+            add("cap-add", &capability.to_string());
+        }
+        if self.seccomp == Seccomp::Unconfined {
+            add("security-opt", "seccomp=unconfined");
+        }
+        for publish in &self.publish {
+            add("publish", &publish.to_string());
+        }
+        for (key, value) in &self.environment {
+            add("env", &format!("{key}={value}"));
+        }
+        for mount in &self.mounts {
+            let mode = if mount.writable { "rw" } else { "ro" };
+            add("volume", &format!("{}:{}:{mode}", mount.from.display(), mount.to));
+        }
+        if let Some(folder) = &self.folder {
+            add("workdir", folder);
+        }
+        arguments.push("--".into());
+        arguments.push(self.image.clone());
+        arguments.extend(self.words.iter().cloned());
+        arguments
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restore_is_not_privileged() {
+        let mut spec = ContainerSpec::new("petclinic-restore", "localhost/petclinic-restorer:0.0.1");
+        spec.capabilities = crate::engine::Engine::Criu.capabilities(crate::rock::Role::Restore).to_vec();
+        spec.publish = vec![Publish::anywhere(8080)];
+        spec.environment.insert("A".into(), "b c".into());
+        let line = spec.arguments("xtask-petclinic-restore-1-0", "1-2").join(" ");
+        let expected = "run --detach --pull=never --name=xtask-petclinic-restore-1-0 \
+            --label=dev.xtask.owner=1-2 --cap-drop=all --cap-add=CHECKPOINT_RESTORE --cap-add=SETGID \
+            --cap-add=SETPCAP --publish=127.0.0.1::8080 --env=A=b c -- localhost/petclinic-restorer:0.0.1";
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn ports_are_read_as_podman_reads_them() {
+        let check = |text: &str, expected: &str| match Publish::parse(text) {
+            Ok(publish) => assert_eq!(publish.to_string(), expected, "{text}"),
+            Err(error) => assert!(error.contains(expected), "{text}: {error}"),
+        };
+        check("8080", "127.0.0.1:8080:8080");
+        check("9090:8080", "127.0.0.1:9090:8080");
+        check("0.0.0.0:9090:8080", "0.0.0.0:9090:8080");
+        check("[::1]:9090:8080", "[::1]:9090:8080");
+        check("", "no port");
+        check("0", "no port");
+        check("70000", "no port");
+        check("x:8080", "`x` is no port");
+        check("--privileged:1:2", "no IP address");
+    }
+}

@@ -1,0 +1,26 @@
+//! What every command works with: where things are, the store, the voice, what the user asked for.
+
+use anyhow::Result;
+
+use crate::progress::{Progress, Verbosity};
+use crate::store::Store;
+use crate::workspace::Workspace;
+
+/// One run of the tool.
+pub struct Session {
+    /// Where things are.
+    pub workspace: Workspace,
+    /// The content-addressed store.
+    pub store: Store,
+    /// The voice.
+    pub progress: Progress,
+}
+
+impl Session {
+    /// Opens the store of this repository.
+    pub fn open(verbosity: Verbosity) -> Result<Session> {
+        let workspace = Workspace::find()?;
+        let store = Store::open(&workspace.state_folder("store")?)?;
+        Ok(Session { workspace, store, progress: Progress::new(verbosity) })
+    }
+}

@@ -1,0 +1,84 @@
+//! Where things are: the folders of the repository and of `target/`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fs_err as fs;
+
+/// The repository, and what is made at run time below `target/xtask`.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    /// Top of the repository.
+    pub root: PathBuf,
+}
+
+impl Workspace {
+    /// The repository this tool was compiled in, or the one `XTASK_ROOT` names (tests use a copy).
+    pub fn find() -> Result<Workspace> {
+        let root = match std::env::var_os("XTASK_ROOT") {
+            Some(root) => PathBuf::from(root),
+            None => Path::new(env!("CARGO_MANIFEST_DIR")).join(".."),
+        };
+        let root = fs::canonicalize(&root).context("the repository this tool belongs to is gone")?;
+        Ok(Workspace { root })
+    }
+
+    /// `apps/<app>`.
+    pub fn app(&self, app: &str) -> PathBuf {
+        self.root.join("apps").join(app)
+    }
+
+    /// `apps/<app>/checkpoint.lock`.
+    pub fn lock(&self, app: &str) -> PathBuf {
+        self.app(app).join("checkpoint.lock")
+    }
+
+    /// `templates`.
+    pub fn templates(&self) -> PathBuf {
+        self.root.join("templates")
+    }
+
+    /// Everything made at run time. `XTASK_STATE` moves it, as to a larger disk.
+    pub fn state(&self) -> PathBuf {
+        std::env::var_os("XTASK_STATE").map_or_else(|| self.root.join("target/xtask"), PathBuf::from)
+    }
+
+    /// A folder below [`Workspace::state`], created if need be.
+    pub fn state_folder(&self, name: &str) -> Result<PathBuf> {
+        let state = self.state();
+        let folder = state.join(name);
+        fs::create_dir_all(&folder)?;
+        let tag = state.join("CACHEDIR.TAG");
+        if !tag.exists() {
+            fs::write(tag, "Signature: 8a477f597d28d172789f06886806bc55\n# Made by cargo xtask; safe to delete.\n")?;
+        }
+        Ok(folder)
+    }
+
+    /// A temporary folder that disappears with its value; [`crate::sweep`] removes those of killed runs.
+    pub fn temporary(&self) -> Result<tempfile::TempDir> {
+        let folder = self.state_folder("tmp")?;
+        let prefix = format!("{}-", std::process::id());
+        Ok(tempfile::Builder::new().prefix(&prefix).tempdir_in(folder)?)
+    }
+
+    /// A path as a person at the top of the repository would write it.
+    pub fn relative<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
+        path.strip_prefix(&self.root).unwrap_or(path).display()
+    }
+}
+
+/// Writes a file whole or not at all: beside it, synced, renamed, folder synced.
+pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    let folder = path.parent().context("a file has a folder")?;
+    fs::create_dir_all(folder)?;
+    let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
+    file.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
+    file.as_file().sync_all()?;
+    file.persist(path).with_context(|| format!("cannot replace {}", path.display()))?;
+    std::fs::File::open(folder)?.sync_all()?;
+    Ok(())
+}
