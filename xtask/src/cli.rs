@@ -10,7 +10,12 @@ use crate::runtime::Publish;
 /// From one TOML file per Spring application to a pair of rocks: one that runs the application and dumps it,
 /// warm, and one that brings that very process back in a tenth of a second.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true, max_term_width = 100)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -120,7 +120,10 @@ impl RootSpec {
 fn extra_options() -> Result<Vec<String>> {
     let Ok(text) = std::env::var("XTASK_MMDEBSTRAP") else { return Ok(Vec::new()) };
     let words = shlex::split(&text).context("XTASK_MMDEBSTRAP: a quote is not closed")?;
-    ensure!(words.iter().all(|word| word.starts_with('-')), "XTASK_MMDEBSTRAP holds options only, each with its -");
+    ensure!(
+        words.iter().all(|word| word.starts_with('-')),
+        "XTASK_MMDEBSTRAP holds options only, each with its -"
+    );
     Ok(words)
 }
 
@@ -142,7 +145,8 @@ fn parse_status(text: &str) -> Vec<String> {
     let mut packages: Vec<String> = text
         .split("\n\n")
         .filter_map(|paragraph| {
-            let fields: BTreeMap<&str, &str> = paragraph.lines().filter_map(|line| line.split_once(": ")).collect();
+            let fields: BTreeMap<&str, &str> =
+                paragraph.lines().filter_map(|line| line.split_once(": ")).collect();
             Some(format!("{}={}", fields.get("Package")?, fields.get("Version")?))
         })
         .collect();

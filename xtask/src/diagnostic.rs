@@ -73,6 +73,11 @@ impl fmt::Display for InputError {
 
 impl std::error::Error for InputError {}
 
+/// An error and its causes, each on its own line.
+pub fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(|cause| cause.to_string()).collect::<Vec<_>>().join("\n  because: ")
+}
+
 /// The candidate nearest to `name`, if one is near enough to be what was meant.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();

@@ -200,7 +200,8 @@ mod tests {
     fn no_rock_is_privileged() {
         for engine in [Engine::Criu, Engine::Crac] {
             for role in [Role::Checkpoint, Role::Restore] {
-                let names: Vec<String> = engine.capabilities(role).iter().map(Capability::to_string).collect();
+                let names: Vec<String> =
+                    engine.capabilities(role).iter().map(Capability::to_string).collect();
                 assert!(!names.iter().any(|name| name == "SYS_ADMIN"), "{engine} {role:?}: {names:?}");
                 assert!(names.is_sorted(), "one order everywhere: {names:?}");
             }

@@ -20,7 +20,15 @@ pub struct Need {
 /// Runs containers. Its own package only recommends what a network and a runtime need.
 pub const PODMAN: Need = Need {
     program: "podman",
-    packages: &["podman", "runc", "containernetworking-plugins", "netavark", "aardvark-dns", "uidmap", "ca-certificates"],
+    packages: &[
+        "podman",
+        "runc",
+        "containernetworking-plugins",
+        "netavark",
+        "aardvark-dns",
+        "uidmap",
+        "ca-certificates",
+    ],
 };
 /// Makes root file systems.
 pub const MMDEBSTRAP: Need = Need { program: "mmdebstrap", packages: &["mmdebstrap"] };
@@ -71,7 +79,8 @@ fn apt(packages: &[&str], progress: &Progress) -> Result<()> {
     }
     let run = |arguments: &[&str]| -> Result<()> {
         let (program, first) = prefix.split_first().context("a prefix")?;
-        let command = cmd!(shell, "{program} {first...} {apt} -o DPkg::Lock::Timeout=120 --yes {arguments...}");
+        let command =
+            cmd!(shell, "{program} {first...} {apt} -o DPkg::Lock::Timeout=120 --yes {arguments...}");
         let mut said = Vec::new();
         let status = process::stream(command, &limit, |line| {
             progress.detail("apt", line);

@@ -84,7 +84,12 @@ impl Client {
 
     /// Waits until `path` answers 200 and returns when it did. `alive` ends the wait early with its error, as
     /// when the container has ended; it is asked now and then, since asking costs more than probing.
-    pub fn wait_for(&self, path: &str, limit: &Limit, mut alive: impl FnMut() -> Result<()>) -> Result<SystemTime> {
+    pub fn wait_for(
+        &self,
+        path: &str,
+        limit: &Limit,
+        mut alive: impl FnMut() -> Result<()>,
+    ) -> Result<SystemTime> {
         let request = get(path);
         let started = Instant::now();
         let mut asked = Instant::now();

@@ -165,7 +165,9 @@ impl Lock {
             Err(error) => return Err(error.into()),
         };
         Lock::parse(&text)
-            .with_context(|| format!("{} cannot be read; `cargo xtask checkpoint` writes a new one", path.display()))
+            .with_context(|| {
+                format!("{} cannot be read; `cargo xtask checkpoint` writes a new one", path.display())
+            })
             .map(Some)
     }
 
@@ -178,7 +180,10 @@ impl Lock {
         let schema = toml::from_str::<Versioned>(text).context("it names no schema")?.schema;
         ensure!(schema == SCHEMA, "its schema is {schema}; this version of the tool reads schema {SCHEMA}");
         let lock: Lock = toml::from_str(text)?;
-        ensure!(lock.data.tree == Digest::of_value(&lock.data.files), "its list of files was changed by hand");
+        ensure!(
+            lock.data.tree == Digest::of_value(&lock.data.files),
+            "its list of files was changed by hand"
+        );
         Ok(lock)
     }
 
@@ -206,14 +211,23 @@ impl Host {
     pub fn this() -> Result<Host> {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
         let field = |name: &str| {
-            let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));
-            line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+            let line =
+                cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));
+            line.and_then(|line| line.split_once(':'))
+                .map(|(_, value)| value.trim().to_owned())
+                .unwrap_or_default()
         };
-        let flags = Some(field("flags")).filter(|flags| !flags.is_empty()).unwrap_or_else(|| field("Features"));
+        let flags =
+            Some(field("flags")).filter(|flags| !flags.is_empty()).unwrap_or_else(|| field("Features"));
         let mut cpu_flags: Vec<String> = flags.split_whitespace().map(String::from).collect();
         cpu_flags.sort();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
-        Ok(Host { architecture: std::env::consts::ARCH.to_owned(), kernel, cpu_vendor: field("vendor_id"), cpu_flags })
+        Ok(Host {
+            architecture: std::env::consts::ARCH.to_owned(),
+            kernel,
+            cpu_vendor: field("vendor_id"),
+            cpu_flags,
+        })
     }
 
     /// Why a process dumped on this host cannot run on `other`, if so.
@@ -224,8 +238,12 @@ impl Host {
                 self.architecture, other.architecture
             ));
         }
-        let missing: Vec<&str> =
-            self.cpu_flags.iter().filter(|flag| !other.cpu_flags.contains(flag)).map(String::as_str).collect();
+        let missing: Vec<&str> = self
+            .cpu_flags
+            .iter()
+            .filter(|flag| !other.cpu_flags.contains(flag))
+            .map(String::as_str)
+            .collect();
         (!missing.is_empty()).then(|| {
             format!("this CPU lacks {}, which the JVM saw when it was dumped and may use", missing.join(", "))
         })

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use xtask::cli::Cli;
-use xtask::diagnostic::InputError;
+use xtask::diagnostic::{InputError, causes};
 use xtask::interrupt::{self, Interrupted};
 
 fn main() -> ExitCode {
@@ -29,9 +29,4 @@ fn main() -> ExitCode {
             }
         }
     }
-}
-
-/// The error and its causes, each on its own line.
-fn causes(error: &anyhow::Error) -> String {
-    error.chain().map(|cause| cause.to_string()).collect::<Vec<_>>().join("\n  because: ")
 }

@@ -215,7 +215,9 @@ pub fn inputs(session: &Session, app: &App, source: &Source, templates: &Templat
     let engine = Engine::choose(app.engine, Packer::Native);
     let files = |role| -> Result<Digest> {
         let files = render::native_files(templates, app, role)?;
-        Ok(Digest::of_value(&files.iter().map(|(path, file)| (path, Digest::of(&file.bytes))).collect::<Vec<_>>()))
+        Ok(Digest::of_value(
+            &files.iter().map(|(path, file)| (path, Digest::of(&file.bytes))).collect::<Vec<_>>(),
+        ))
     };
     let run = (
         CRIU_OPTIONS,
@@ -225,7 +227,8 @@ pub fn inputs(session: &Session, app: &App, source: &Source, templates: &Templat
         // The version of the way a dump is made and its data laid out.
         1,
     );
-    let labels = (&app.summary, &app.version, render::rock_name(app, Role::Restore), &app.rock.checkpoint_name);
+    let labels =
+        (&app.summary, &app.version, render::rock_name(app, Role::Restore), &app.rock.checkpoint_name);
     Ok(Inputs::from([
         ("base".into(), base(app).digest()),
         ("pebble".into(), pebble::digest(&session.workspace.templates())?),
@@ -242,7 +245,8 @@ pub fn inputs(session: &Session, app: &App, source: &Source, templates: &Templat
 pub fn state(session: &Session, app: &App, source: &Source, lock: Option<&Lock>) -> Result<State> {
     let store = &session.store;
     let missing = lock.and_then(|lock| {
-        let lost_data = lock.data.files.iter().any(|file| file.sha256.is_some_and(|sum| !store.has(&sum, file.size)));
+        let lost_data =
+            lock.data.files.iter().any(|file| file.sha256.is_some_and(|sum| !store.has(&sum, file.size)));
         if lost_data {
             Some("the checkpoint data")
         } else if !store.has(&lock.source.jar, lock.source.jar_size) {

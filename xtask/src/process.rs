@@ -136,7 +136,7 @@ fn stream_with(
     Ok(status)
 }
 
-/// Runs a command whose standard output is read as bytes by `consume`, which must read to the end.
+/// Runs a command whose standard output is read as bytes by `consume`.
 pub fn pipe<T>(
     command: impl Into<Command>,
     limit: &Limit,
@@ -148,7 +148,12 @@ pub fn pipe<T>(
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr.try_clone()?);
     let (consumed, status) = supervise(command, limit, true, |child| {
         let mut stdout = child.stdout.take().context("stdout is piped")?;
-        Ok(consume(&mut stdout))
+        let consumed = consume(&mut stdout);
+        // A tar is padded past its end: what nobody reads would end its writer with SIGPIPE.
+        if consumed.is_ok() {
+            std::io::copy(&mut stdout, &mut std::io::sink())?;
+        }
+        Ok(consumed)
     })?;
     let mut said = String::new();
     std::io::Seek::rewind(&mut stderr)?;

@@ -63,7 +63,10 @@ impl Progress {
         }
         if result.is_ok() {
             self.say(&format!("{name}: done in {}", seconds(elapsed)));
-            self.steps.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((name.to_owned(), elapsed));
+            self.steps
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+                .push((name.to_owned(), elapsed));
         } else if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

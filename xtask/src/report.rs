@@ -42,7 +42,12 @@ impl Report {
     /// Cold and restored side by side.
     pub fn table(&self) -> String {
         let row = |name: &str, cold: Duration, restored: Duration| {
-            format!("  {name:<26} {:>8} {:>9} {:>7.1}x", seconds(cold), seconds(restored), ratio(cold, restored))
+            format!(
+                "  {name:<26} {:>8} {:>9} {:>7.1}x",
+                seconds(cold),
+                seconds(restored),
+                ratio(cold, restored)
+            )
         };
         [
             format!("  {:<26} {:>8} {:>9} {:>8}", "to the first 200", "cold", "restored", "ratio"),

@@ -21,7 +21,7 @@ use crate::session::Session;
 use crate::source::Jar;
 use crate::toolchain::debian_architecture;
 
-/// Where Pebble keeps its layers and state, as in Ubuntu's rocks.
+/// Where Pebble, running as the daemon user, keeps its layers, state and socket, as in Ubuntu's rocks.
 const PEBBLE_FOLDER: &str = "/var/lib/pebble/default";
 /// CRIU in a Debian root.
 const CRIU: &str = "/usr/sbin/criu";
@@ -38,7 +38,13 @@ pub struct Parts {
 }
 
 /// The checkpoint rock.
-pub fn checkpoint(session: &Session, templates: &Templates, app: &App, source: &Source, parts: &Parts) -> Result<Image> {
+pub fn checkpoint(
+    session: &Session,
+    templates: &Templates,
+    app: &App,
+    source: &Source,
+    parts: &Parts,
+) -> Result<Image> {
     pack_rock(session, templates, app, source, parts, Role::Checkpoint, Vec::new())
 }
 
@@ -150,13 +156,7 @@ fn file(path: String, mode: u32, kind: EntryKind) -> Entry {
 
 fn pebble_entries(pebble: &Pebble) -> Vec<Entry> {
     let program = EntryKind::Object { digest: pebble.digest, size: pebble.size };
-    vec![
-        file("/usr/bin/pebble".into(), 0o755, program),
-        folder("/var/lib/pebble", 0),
-        // Pebble runs as the daemon user and writes its socket and state here.
-        folder(PEBBLE_FOLDER, DAEMON_ID),
-        folder(&format!("{PEBBLE_FOLDER}/layers"), 0),
-    ]
+    vec![file("/usr/bin/pebble".into(), 0o755, program)]
 }
 
 fn jar_entries(app: &App, jar: &Jar) -> Vec<Entry> {
@@ -172,8 +172,12 @@ fn service_entries(
     role: Role,
 ) -> Result<Vec<Entry>> {
     let engine = Engine::choose(app.engine, Packer::Native);
+    // Every folder stands in each layer that has something in it: one that is not listed comes out root's.
     let mut entries = vec![
         folder("/scripts", 0),
+        folder("/var/lib/pebble", 0),
+        folder(PEBBLE_FOLDER, DAEMON_ID),
+        folder(&format!("{PEBBLE_FOLDER}/layers"), 0),
         folder(&format!("/run/{}", app.name), DAEMON_ID),
         folder("/checkpoint-data", DAEMON_ID),
     ];
@@ -222,14 +226,20 @@ fn extract(session: &Session, base: &Root, path: &str) -> Result<(Digest, u64)> 
 fn data_entries(data: &[DataFile]) -> Result<Vec<Entry>> {
     let entry = |file: &DataFile| -> Result<Entry> {
         let (uid, gid) = file.owner.split_once(':').context("an owner is UID:GID")?;
-        anyhow::ensure!(uid == gid, "{} belongs to {}; a rock's files have one number for both", file.path, file.owner);
+        anyhow::ensure!(
+            uid == gid,
+            "{} belongs to {}; a rock's files have one number for both",
+            file.path,
+            file.owner
+        );
         let kind = match (&file.sha256, &file.link) {
             (Some(digest), None) => EntryKind::Object { digest: *digest, size: file.size },
             (None, Some(target)) => EntryKind::Link(target.clone()),
             (None, None) => EntryKind::Folder,
             (Some(_), Some(_)) => anyhow::bail!("{} is both a file and a link", file.path),
         };
-        let mode = u32::from_str_radix(&file.mode, 8).with_context(|| format!("the mode of {}", file.path))?;
+        let mode =
+            u32::from_str_radix(&file.mode, 8).with_context(|| format!("the mode of {}", file.path))?;
         Ok(Entry { path: file.path.clone(), mode, owner: uid.parse()?, kind, capabilities: Vec::new() })
     };
     data.iter().map(|file| entry(file).with_context(|| format!("checkpoint data: {}", file.path))).collect()

@@ -59,8 +59,10 @@ impl Toolchain<'_> {
         let cache = self.session.workspace.state_folder("cache/home")?;
         spec.mounts = mounts;
         spec.mounts.push(Mount { from: cache, to: "/home/build".into(), writable: true });
-        spec.mounts.extend(self.certificates().context("cannot hand the host's certificates to the build image")?);
-        if let Some(settings) = home().map(|home| home.join(".m2/settings.xml")).filter(|file| file.is_file()) {
+        spec.mounts
+            .extend(self.certificates().context("cannot hand the host's certificates to the build image")?);
+        if let Some(settings) = home().map(|home| home.join(".m2/settings.xml")).filter(|file| file.is_file())
+        {
             spec.mounts.push(Mount { from: settings, to: "/etc/xtask-settings.xml".into(), writable: false });
             spec.environment.insert("MAVEN_ARGS".into(), "--settings /etc/xtask-settings.xml".into());
         }
@@ -97,11 +99,13 @@ impl Toolchain<'_> {
     /// The host's certificates, as one file for everybody and as the key store that Java reads.
     fn certificates(&self) -> Result<Vec<Mount>> {
         let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-        let Some(bundle) = named.into_iter().chain(BUNDLES.map(PathBuf::from)).find(|path| path.is_file()) else {
+        let Some(bundle) = named.into_iter().chain(BUNDLES.map(PathBuf::from)).find(|path| path.is_file())
+        else {
             return Ok(Vec::new());
         };
-        let digest = Digest::of(fs::read(&bundle)?);
-        let folder = self.session.workspace.state_folder(&format!("cache/certificates-{}", digest.short()))?;
+        let digest = Digest::of_value(&(Digest::of(fs::read(&bundle)?), TRUST_STORE));
+        let folder =
+            self.session.workspace.state_folder(&format!("cache/certificates-{}", digest.short()))?;
         let bundle = Mount { from: bundle, to: "/etc/ssl/certs/ca-certificates.crt".into(), writable: false };
         let memo = Memo::of(&self.session.workspace, "certificates", &digest)?;
         if memo.get::<bool>().is_none() || !folder.join("cacerts").is_file() {

@@ -50,7 +50,10 @@ impl Workspace {
         fs::create_dir_all(&folder)?;
         let tag = state.join("CACHEDIR.TAG");
         if !tag.exists() {
-            fs::write(tag, "Signature: 8a477f597d28d172789f06886806bc55\n# Made by cargo xtask; safe to delete.\n")?;
+            fs::write(
+                tag,
+                "Signature: 8a477f597d28d172789f06886806bc55\n# Made by cargo xtask; safe to delete.\n",
+            )?;
         }
         Ok(folder)
     }

@@ -26,15 +26,28 @@ pub fn collect(store: &Store, container: &Container<'_>, app: &str) -> Result<Ve
     let list = format!("/run/{app}/made");
     let from = format!("--files-from={list}");
     let words = [
-        "tar", "--create", "--file=-", "--directory=/", "--null", &from, "--no-recursion", "--numeric-owner",
-        "--format=pax", "--hard-dereference", "--blocking-factor=2048",
+        "tar",
+        "--create",
+        "--file=-",
+        "--directory=/",
+        "--numeric-owner",
+        "--format=pax",
+        "--hard-dereference",
+        "--blocking-factor=2048",
+        // These three act on what follows them, so the list comes last.
+        "--no-recursion",
+        "--null",
+        &from,
     ];
     let limit = Limit::new("the tool's own limit for collecting a dump", Duration::from_secs(600));
     let files = container
         .exec_pipe(&words, &limit, |reader| read_tar(store, reader))
         .context("the checkpoint data could not be collected")?;
     for required in REQUIRED {
-        ensure!(files.iter().any(|file| file.path == required), "the dump is incomplete: {required} is missing");
+        ensure!(
+            files.iter().any(|file| file.path == required),
+            "the dump is incomplete: {required} is missing"
+        );
     }
     Ok(files)
 }
@@ -53,18 +66,30 @@ pub fn read_tar(store: &Store, reader: impl Read) -> Result<Vec<DataFile>> {
         if kind.is_file() {
             let mut writer = store.writer()?;
             std::io::copy(&mut entry, &mut writer).with_context(|| {
-                format!("cannot store {path} in {}; is the disk full? `cargo xtask clean` frees space", store.root().display())
+                format!(
+                    "cannot store {path} in {}; is the disk full? `cargo xtask clean` frees space",
+                    store.root().display()
+                )
             })?;
             let (digest, length) = writer.commit()?;
             ensure!(length == entry.size(), "{path} ends after {length} of {} bytes", entry.size());
             (sha256, size) = (Some(digest), length);
         } else if kind.is_symlink() {
             let target = entry.link_name()?.context("a link without a target")?;
-            link = Some(target.to_str().with_context(|| format!("the target of {path} is not UTF-8"))?.to_owned());
+            link = Some(
+                target.to_str().with_context(|| format!("the target of {path} is not UTF-8"))?.to_owned(),
+            );
         } else if !kind.is_dir() {
             bail!("{path} is a {kind:?}; only files, folders and links can travel with a checkpoint");
         }
-        files.push(DataFile { path, mode: format!("{mode:04o}"), owner: format!("{uid}:{gid}"), size, sha256, link });
+        files.push(DataFile {
+            path,
+            mode: format!("{mode:04o}"),
+            owner: format!("{uid}:{gid}"),
+            size,
+            sha256,
+            link,
+        });
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     if let Some(twice) = files.windows(2).find(|pair| pair[0].path == pair[1].path) {
@@ -125,7 +150,8 @@ mod tests {
     #[test]
     fn files_folders_and_links_are_taken() {
         use tar::EntryType as T;
-        let bytes = archive(&[("./b", T::Regular, "two"), ("./a", T::Directory, ""), ("./a/l", T::Symlink, "../b")]);
+        let bytes =
+            archive(&[("./b", T::Regular, "two"), ("./a", T::Directory, ""), ("./a/l", T::Symlink, "../b")]);
         let files = read(&bytes).unwrap();
         let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(paths, ["/a", "/a/l", "/b"]);

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::{Dumped, Log, Start, collect, dump_service};
 use crate::app::{App, Request};
+use crate::diagnostic::causes;
 use crate::engine::Engine;
 use crate::http::{Answer, Client};
 use crate::plan::Packer;
@@ -28,12 +29,21 @@ pub fn dump(session: &Session, runtime: &Runtime, app: &App, image: &str) -> Res
     let log = Log::default();
     std::thread::scope(|scope| {
         let follower = scope.spawn(|| log.follow(&container, &app.name, &session.progress));
-        let life = Life { session, app, container: &container, log: &log, client: Client::new(port, app.limits.request) };
+        let life = Life {
+            session,
+            app,
+            container: &container,
+            log: &log,
+            client: Client::new(port, app.limits.request),
+        };
         let dumped = life.run(asked);
         // Ends the log, and with it the follower.
         container.stop(Duration::from_secs(1));
         let _ = follower.join();
-        dumped.map_err(|error| if interrupt::received().is_some() { error } else { error.context(log.tail()) })
+        dumped.map_err(|error| match interrupt::received() {
+            Some(_) => error,
+            None => anyhow!("{}\n{}", causes(&error), log.tail()),
+        })
     })
 }
 
@@ -51,10 +61,9 @@ impl Life<'_> {
         let started = self.container.started_at()?;
         let limit = Limit::new("limits.ready", app.limits.ready);
         let alive = || self.log.alive(self.container, &app.name);
-        let up = self
-            .client
-            .wait_for(&app.http.ready, &limit, alive)
-            .with_context(|| format!("{} is not ready (http.ready, http.port {})", app.name, app.http.port))?;
+        let up = self.client.wait_for(&app.http.ready, &limit, alive).with_context(|| {
+            format!("{} is not ready (http.ready, http.port {})", app.name, app.http.port)
+        })?;
         let since = |from: SystemTime| up.duration_since(from).unwrap_or_default();
         let cold = Start { with_container: since(asked), alone: since(started) };
         session.progress.say(&format!("{} is up after {}", app.name, crate::progress::seconds(cold.alone)));

@@ -43,11 +43,9 @@ impl Log {
         if who == "pebble" && text.starts_with(&format!("Service \"{service}\" stopped unexpectedly")) {
             inner.ended.get_or_insert_with(|| text.to_owned());
         }
-        if who != "pebble" || inner.ended.is_some() {
-            inner.last.push_back(format!("{who} | {}", crate::progress::printable(text)));
-            if inner.last.len() > KEPT {
-                inner.last.pop_front();
-            }
+        inner.last.push_back(format!("{who} | {}", crate::progress::printable(text)));
+        if inner.last.len() > KEPT {
+            inner.last.pop_front();
         }
     }
 
@@ -62,7 +60,10 @@ impl Log {
             bail!("{app} ended before it was ready (Pebble: {ended})");
         }
         let code = container.exit_code().with_context(|| {
-            format!("the container {} is gone: was it removed, or has the container engine died?", container.name)
+            format!(
+                "the container {} is gone: was it removed, or has the container engine died?",
+                container.name
+            )
         })?;
         match code {
             Some(code) => bail!("the container of {app} ended with exit code {code} before {app} was ready"),

@@ -2,18 +2,19 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::{Log, Start, restore_service};
 use crate::app::App;
+use crate::diagnostic::causes;
 use crate::engine::Engine;
 use crate::http::{Answer, Client};
+use crate::interrupt;
 use crate::plan::Packer;
 use crate::process::Limit;
 use crate::rock::Role;
 use crate::runtime::{self, Container, ContainerSpec, Publish, Runtime};
 use crate::session::Session;
-use crate::interrupt;
 
 /// A restored application that has answered.
 pub struct Running<'a> {
@@ -57,7 +58,7 @@ pub fn start_restored<'a>(
     let limit = Limit::new("limits.restore", app.limits.restore);
     let client = Client::new(port, app.limits.request);
     let ended = || match container.exit_code() {
-        Ok(Some(code)) => Err(anyhow::anyhow!("the container ended with exit code {code}")),
+        Ok(Some(code)) => Err(anyhow!("the container ended with exit code {code}")),
         Ok(None) => Ok(()),
         Err(error) => Err(error.context("the container is gone; has the container engine died?")),
     };
@@ -70,7 +71,12 @@ pub fn start_restored<'a>(
         Err(error) if interrupt::received().is_some() => Err(error),
         Err(error) => {
             let why = first_error(&container, &app.name);
-            Err(error.context(format!("{} was not restored{why}\n{}", app.name, tail(&container, app))))
+            Err(anyhow!(
+                "{} was not restored{why}\n  because: {}\n{}",
+                app.name,
+                causes(&error),
+                tail(&container, app)
+            ))
         }
     }
 }
@@ -96,7 +102,14 @@ fn tail(container: &Container<'_>, app: &App) -> String {
 }
 
 /// Restores once and compares: the PID is the old one, and every answer is the one given before the dump.
-pub fn prove(session: &Session, runtime: &Runtime, app: &App, image: &str, pid: u32, answers: &[Answer]) -> Result<Start> {
+pub fn prove(
+    session: &Session,
+    runtime: &Runtime,
+    app: &App,
+    image: &str,
+    pid: u32,
+    answers: &[Answer],
+) -> Result<Start> {
     let running = start_restored(runtime, app, image, None, false)?;
     let client = Client::new(running.port, app.limits.request);
     for (request, before) in app.http.verify.iter().zip(answers) {
@@ -112,6 +125,10 @@ pub fn prove(session: &Session, runtime: &Runtime, app: &App, image: &str, pid: 
     }
     let comm = running.container.exec(&["cat", &format!("/proc/{pid}/comm")], &Limit::quick())?;
     ensure!(comm.stdout.trim() == "java", "no JVM has PID {pid} after the restore: {}", comm.stderr.trim());
-    session.progress.say(&format!("{} is back after {}", app.name, crate::progress::seconds(running.start.alone)));
+    session.progress.say(&format!(
+        "{} is back after {}",
+        app.name,
+        crate::progress::seconds(running.start.alone)
+    ));
     Ok(running.start)
 }

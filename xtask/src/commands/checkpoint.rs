@@ -14,7 +14,8 @@ use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::host;
 use crate::lock::{
-    Data, DataFile, Host, Lock, LockedBase, LockedCapabilities, LockedPebble, LockedRocks, LockedSource, SCHEMA,
+    Data, DataFile, Host, Lock, LockedBase, LockedCapabilities, LockedPebble, LockedRocks, LockedSource,
+    SCHEMA,
 };
 use crate::pack::Image;
 use crate::pebble::{self, Pebble};
@@ -50,7 +51,14 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
     if plan.0.len() > 1 {
         host::ensure(&host::for_checkpoint(&source), global.install, &session.progress)?;
     }
-    let work = Work { session, app: &app, source: &source, templates: &templates, inputs: &inputs, lock: lock.as_ref() };
+    let work = Work {
+        session,
+        app: &app,
+        source: &source,
+        templates: &templates,
+        inputs: &inputs,
+        lock: lock.as_ref(),
+    };
     work.carry_out(&plan)
 }
 
@@ -88,7 +96,8 @@ impl Work<'_> {
         let mut toolchain = None;
         for (step, _) in &plan.0 {
             self.session.progress.step(&step.to_string(), || {
-                self.take(*step, &runtime, &mut toolchain, &mut made).with_context(|| format!("cannot {step}"))
+                self.take(*step, &runtime, &mut toolchain, &mut made)
+                    .with_context(|| format!("cannot {step}"))
             })?;
         }
         self.summary(&made)
@@ -129,7 +138,9 @@ impl Work<'_> {
                 let image = made.restore.as_ref().context("a restore rock")?;
                 let candidate = super::load_as(session, runtime, &super::candidate(app), image)?;
                 made.restored = Some(match &made.dumped {
-                    Some(dumped) => checkpoint::prove(session, runtime, app, &candidate, dumped.pid, &dumped.answers)?,
+                    Some(dumped) => {
+                        checkpoint::prove(session, runtime, app, &candidate, dumped.pid, &dumped.answers)?
+                    }
                     None => {
                         let pid = self.lock.context("a pin")?.pid;
                         checkpoint::prove(session, runtime, app, &candidate, pid, &[])?
@@ -181,7 +192,8 @@ impl Work<'_> {
             Some(lock) => lock.created.clone(),
             None => humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         };
-        let pid = made.dumped.as_ref().map(|dumped| dumped.pid).or(old.map(|lock| lock.pid)).context("a PID")?;
+        let pid =
+            made.dumped.as_ref().map(|dumped| dumped.pid).or(old.map(|lock| lock.pid)).context("a PID")?;
         let checkpoint = match (&made.checkpoint, old) {
             (Some(image), _) => image.manifest,
             (None, Some(lock)) => lock.rocks.checkpoint,
@@ -229,8 +241,11 @@ impl Work<'_> {
         // The restore rock's rendered files hold the sums of the data.
         super::render::write_app(session, app)?;
         if let (Some(dumped), Some(restored)) = (&made.dumped, made.restored) {
-            Report { cold: dumped.cold, restored, froze: dumped.froze }.write(&session.workspace, &app.name)?;
-        } else if let (Some(report), Some(restored)) = (Report::read(&session.workspace, &app.name), made.restored) {
+            Report { cold: dumped.cold, restored, froze: dumped.froze }
+                .write(&session.workspace, &app.name)?;
+        } else if let (Some(report), Some(restored)) =
+            (Report::read(&session.workspace, &app.name), made.restored)
+        {
             Report { restored, ..report }.write(&session.workspace, &app.name)?;
         }
         Ok(())
@@ -275,10 +290,15 @@ impl Work<'_> {
         println!("  restore rock            {}  {}", rock(Role::Restore), lock.rocks.restore);
         println!("  pin                     apps/{}/checkpoint.lock", app.name);
         if lock.source.local {
-            println!("  note                    made from a local source; another machine cannot rebuild its jar");
+            println!(
+                "  note                    made from a local source; another machine cannot rebuild its jar"
+            );
         }
         println!("\n{}\n", session.progress.times());
-        println!("Next: cargo xtask restore {0}   (and commit apps/{0}/checkpoint.lock and rocks/{0})", app.name);
+        println!(
+            "Next: cargo xtask restore {0}   (and commit apps/{0}/checkpoint.lock and rocks/{0})",
+            app.name
+        );
         Ok(())
     }
 }

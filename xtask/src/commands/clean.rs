@@ -16,12 +16,21 @@ use crate::session::Session;
 /// Keeps what a pin names, unless everything shall go.
 pub fn run(session: &Session, arguments: &Clean, global: &Global) -> Result<()> {
     if global.plan {
-        super::print_plan(&[if arguments.all { "remove all of target/xtask" } else { "remove what no pin names" }]);
+        super::print_plan(&[if arguments.all {
+            "remove all of target/xtask"
+        } else {
+            "remove what no pin names"
+        }]);
         return Ok(());
     }
     let state = session.workspace.state();
     if arguments.all {
-        let size: u64 = WalkDir::new(&state).into_iter().flatten().filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum();
+        let size: u64 = WalkDir::new(&state)
+            .into_iter()
+            .flatten()
+            .filter_map(|e| e.metadata().ok())
+            .map(|m| m.len())
+            .sum();
         fs::remove_dir_all(&state)?;
         println!("removed {} ({})", session.workspace.relative(&state), ByteSize(size));
         return Ok(());

@@ -22,14 +22,22 @@ pub fn run(session: &Session, global: &Global) -> Result<()> {
         let app = loaded.app;
         let lock = Lock::read(&session.workspace.lock(&app.name))?;
         let engine = lock.as_ref().map_or_else(
-            || serde_json::to_value(app.engine).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default(),
+            || {
+                serde_json::to_value(app.engine)
+                    .ok()
+                    .and_then(|v| v.as_str().map(String::from))
+                    .unwrap_or_default()
+            },
             |lock| lock.engine.to_string(),
         );
         let (pinned, size) = match &lock {
-            Some(lock) => (lock.created.clone(), ByteSize(lock.data.files.iter().map(|f| f.size).sum()).to_string()),
+            Some(lock) => {
+                (lock.created.clone(), ByteSize(lock.data.files.iter().map(|f| f.size).sum()).to_string())
+            }
             None => ("-".into(), "-".into()),
         };
-        let ratio = Report::read(&session.workspace, &app.name).map(|report| format!("{:.1}x", report.ratio()));
+        let ratio =
+            Report::read(&session.workspace, &app.name).map(|report| format!("{:.1}x", report.ratio()));
         let source = match &lock {
             Some(lock) if lock.source.local => format!("{} (local)", lock.source.from),
             Some(lock) => lock.source.from.clone(),

@@ -24,7 +24,9 @@ pub fn run(session: &Session, arguments: &Pack, global: &Global) -> Result<()> {
     super::native_only(&app)?;
     if global.plan {
         super::print_plan(&match arguments.role {
-            Role::Checkpoint => ["make the base layer, Pebble and the jar, unless they are there", "pack", "write the rock"],
+            Role::Checkpoint => {
+                ["make the base layer, Pebble and the jar, unless they are there", "pack", "write the rock"]
+            }
             Role::Restore => ["read the pin", "pack from the store what it names", "write the rock"],
         });
         return Ok(());
@@ -36,11 +38,16 @@ pub fn run(session: &Session, arguments: &Pack, global: &Global) -> Result<()> {
             checkpoint(session, &app, &source)?
         }
         Role::Restore => {
-            ensure!(arguments.source.is_none(), "the restore rock is packed from the pin; --source is for the checkpoint rock");
+            ensure!(
+                arguments.source.is_none(),
+                "the restore rock is packed from the pin; --source is for the checkpoint rock"
+            );
             from_pin(session, &app, &super::pin(session, &app)?)?
         }
     };
-    let path = session.progress.step("write the rock", || super::write_rock(session, &app, arguments.role, &image))?;
+    let path = session
+        .progress
+        .step("write the rock", || super::write_rock(session, &app, arguments.role, &image))?;
     println!("{}  {}", session.workspace.relative(&path), image.manifest);
     Ok(())
 }
@@ -50,16 +57,18 @@ fn checkpoint(session: &Session, app: &App, source: &Source) -> Result<Image> {
     let spec = plan::base(app);
     let base = session.progress.step("make the base layer", || spec.make(session))?;
     let toolchain = match pebble::cached(session)?.is_none() || source.cached(app, session)?.is_none() {
-        true => Some(session.progress.step("make the build image", || {
-            Toolchain::prepare(session, &runtime, app.java.version)
-        })?),
+        true => Some(
+            session
+                .progress
+                .step("make the build image", || Toolchain::prepare(session, &runtime, app.java.version))?,
+        ),
         false => None,
     };
     let pebble = match pebble::cached(session)? {
         Some(pebble) => pebble,
-        None => session.progress.step("build Pebble", || {
-            pebble::build(session, toolchain.as_ref().context("a build image")?)
-        })?,
+        None => session
+            .progress
+            .step("build Pebble", || pebble::build(session, toolchain.as_ref().context("a build image")?))?,
     };
     let jar = match source.cached(app, session)? {
         Some(jar) => jar,
@@ -73,19 +82,27 @@ fn checkpoint(session: &Session, app: &App, source: &Source) -> Result<Image> {
 pub fn from_pin(session: &Session, app: &App, lock: &Lock) -> Result<Image> {
     let state = plan::state(session, app, &app.source, Some(lock))?;
     if let Some(missing) = state.missing {
-        anyhow::bail!("the store has lost {missing}, which the pin of {0} names; run `cargo xtask checkpoint {0}`", app.name);
+        anyhow::bail!(
+            "the store has lost {missing}, which the pin of {0} names; run `cargo xtask checkpoint {0}`",
+            app.name
+        );
     }
     let parts = Parts {
         base: Root {
             blob: Blob { digest: lock.base.digest, size: lock.base.size },
             packages: lock.base.packages.clone(),
         },
-        pebble: Pebble { version: lock.pebble.version.clone(), digest: lock.pebble.digest, size: lock.pebble.size },
+        pebble: Pebble {
+            version: lock.pebble.version.clone(),
+            digest: lock.pebble.digest,
+            size: lock.pebble.size,
+        },
         jar: Jar { digest: lock.source.jar, size: lock.source.jar_size },
     };
     let templates = Templates::read(&session.workspace.templates())?;
     // The labels of a rock made from a local source name none, and so must those of its second packing.
-    let source = if lock.source.local { Source::Jar { path: Default::default() } } else { app.source.clone() };
+    let source =
+        if lock.source.local { Source::Jar { path: Default::default() } } else { app.source.clone() };
     let image = rocks::restore(session, &templates, app, &source, &parts, &lock.data.files)?;
     ensure!(
         image.manifest == lock.rocks.restore,

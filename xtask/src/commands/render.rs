@@ -39,10 +39,13 @@ pub fn run(session: &Session, arguments: &Render, global: &Global) -> Result<()>
         }
     }
     if arguments.check && !stale.is_empty() {
-        bail!("rocks/ is not fresh; run `cargo xtask render{}`", match stale.as_slice() {
-            [one] => format!(" {one}"),
-            _ => String::new(),
-        });
+        bail!(
+            "rocks/ is not fresh; run `cargo xtask render{}`",
+            match stale.as_slice() {
+                [one] => format!(" {one}"),
+                _ => String::new(),
+            }
+        );
     }
     Ok(())
 }
@@ -76,7 +79,8 @@ fn present(folder: &Path) -> BTreeSet<PathBuf> {
 }
 
 fn current(path: &Path) -> Option<File> {
-    let executable = fs::symlink_metadata(path).ok().filter(|m| m.is_file())?.permissions().mode() & 0o111 != 0;
+    let executable =
+        fs::symlink_metadata(path).ok().filter(|m| m.is_file())?.permissions().mode() & 0o111 != 0;
     Some(File { bytes: fs::read(path).ok()?, executable })
 }
 
@@ -121,7 +125,12 @@ fn differences(folder: &Path, files: &Files) -> Result<String> {
         if let (Some(old), Some(new)) = (&old, &new)
             && old.executable != new.executable
         {
-            text.push_str(&format!("{}: executable {} -> {}\n", name.display(), old.executable, new.executable));
+            text.push_str(&format!(
+                "{}: executable {} -> {}\n",
+                name.display(),
+                old.executable,
+                new.executable
+            ));
         }
     }
     Ok(text)

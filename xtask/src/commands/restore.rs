@@ -30,17 +30,24 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
     }
     let lock = super::pin(session, &app)?;
     if let Some(reason) = lock.host.refuses(&Host::this()?) {
-        bail!("{} cannot be restored here: {reason}; run `cargo xtask checkpoint {0} --force` here", app.name);
+        bail!(
+            "{} cannot be restored here: {reason}; run `cargo xtask checkpoint {0} --force` here",
+            app.name
+        );
     }
     host::ensure(&[host::PODMAN], global.install, &session.progress)?;
     let runtime = Runtime::connect()?;
     runtime.sweep()?;
     super::sweep(session)?;
-    let image = session.progress.step("pack the restore rock", || super::pack::from_pin(session, &app, &lock))?;
-    let name = session.progress.step("load the restore rock", || {
-        super::load(session, &runtime, &app, Role::Restore, &image)
-    })?;
-    let publish = arguments.publish.clone().unwrap_or(Publish { host: Some(app.http.port), ..Publish::anywhere(app.http.port) });
+    let image =
+        session.progress.step("pack the restore rock", || super::pack::from_pin(session, &app, &lock))?;
+    let name = session
+        .progress
+        .step("load the restore rock", || super::load(session, &runtime, &app, Role::Restore, &image))?;
+    let publish = arguments
+        .publish
+        .clone()
+        .unwrap_or(Publish { host: Some(app.http.port), ..Publish::anywhere(app.http.port) });
     ensure!(
         publish.container == app.http.port,
         "{} listens on port {} (http.port), not {}; the last part of --publish is the container's port",

@@ -13,7 +13,8 @@ pub fn run(session: &Session, arguments: &Show, global: &Global) -> Result<()> {
         return Ok(());
     }
     let loaded = app::load(&session.workspace.root, &arguments.app)?;
-    let width = loaded.settings.iter().map(|s| s.key.len() + s.value.chars().count() + 3).filter(|w| *w <= 60).max();
+    let width =
+        loaded.settings.iter().map(|s| s.key.len() + s.value.chars().count() + 3).filter(|w| *w <= 60).max();
     for setting in &loaded.settings {
         let origin = match &setting.origin {
             Origin::File { line } => format!("apps/{}/app.toml:{line}", arguments.app),

@@ -18,7 +18,10 @@ pub fn run(session: &Session, arguments: &Test, global: &Global) -> Result<()> {
         ("unit, snapshot and property tests", &["test", "--quiet"]),
         ("rendered files are fresh", &["xtask", "render", "--check"]),
         ("rendered scripts (shellcheck)", &["test", "--quiet", "--test", "scripts", "--", "--ignored"]),
-        ("end to end, in containers", &["test", "--test", "e2e", "--", "--ignored", "--test-threads=1", "--nocapture"]),
+        (
+            "end to end, in containers",
+            &["test", "--test", "e2e", "--", "--ignored", "--test-threads=1", "--nocapture"],
+        ),
     ];
     let last = if arguments.fast { 4 } else { steps.len() };
     if global.plan {
@@ -36,7 +39,8 @@ pub fn run(session: &Session, arguments: &Test, global: &Global) -> Result<()> {
         let arguments = words.iter();
         session.progress.step(name, || {
             let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let status = process::stream(cmd!(shell, "{cargo} {arguments...}"), &limit, |line| println!("{line}"))?;
+            let status =
+                process::stream(cmd!(shell, "{cargo} {arguments...}"), &limit, |line| println!("{line}"))?;
             if !status.success() {
                 bail!("{name}: `cargo {}` failed ({status})", words.join(" "));
             }

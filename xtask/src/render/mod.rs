@@ -120,10 +120,14 @@ pub fn render(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<F
         if let (Role::Restore, Some(lock)) = (role, lock) {
             files.insert(folder.join("data.sha256"), manifest(lock));
         }
-        files.extend(scripts(templates, app, engine, role)?.into_iter().map(|(path, file)| (folder.join(path), file)));
+        files.extend(
+            scripts(templates, app, engine, role)?.into_iter().map(|(path, file)| (folder.join(path), file)),
+        );
         if Engine::choose(app.engine, Packer::Native) == Engine::Criu {
             let native = folder.join("native");
-            files.extend(native_files(templates, app, role)?.into_iter().map(|(path, file)| (native.join(path), file)));
+            files.extend(
+                native_files(templates, app, role)?.into_iter().map(|(path, file)| (native.join(path), file)),
+            );
         }
     }
     Ok(files)
@@ -133,7 +137,8 @@ pub fn render(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<F
 pub fn native_files(templates: &Templates, app: &App, role: Role) -> Result<Files> {
     let engine = Engine::choose(app.engine, Packer::Native);
     let mut files = scripts(templates, app, engine, role)?;
-    let text = templates.render(&format!("pebble/{}.yaml.j2", role.folder()), &values(app, engine, role, None))?;
+    let text =
+        templates.render(&format!("pebble/{}.yaml.j2", role.folder()), &values(app, engine, role, None))?;
     files.insert("layer.yaml".into(), File { bytes: tidy(&text), executable: false });
     Ok(files)
 }
@@ -149,9 +154,10 @@ fn scripts(templates: &Templates, app: &App, engine: Engine, role: Role) -> Resu
 
 /// `sha256sum --check` reads it: the part of the restore rock refuses data that is not exactly this.
 fn manifest(lock: &Lock) -> File {
-    let lines = lock.data.files.iter().filter_map(|file| {
-        Some(format!("{}  {}\n", file.sha256?.hex(), file.path.trim_start_matches('/')))
-    });
+    let lines =
+        lock.data.files.iter().filter_map(|file| {
+            Some(format!("{}  {}\n", file.sha256?.hex(), file.path.trim_start_matches('/')))
+        });
     File { bytes: lines.collect::<String>().into_bytes(), executable: false }
 }
 
@@ -213,7 +219,16 @@ fn values(app: &App, engine: Engine, role: Role, lock: Option<&Lock>) -> Value {
         restore_command => engine.restore_command(),
         scripts => engine.scripts(role).to_vec(),
         source => git,
-        jar_digest => lock.map(|lock| lock.source.jar.hex()).unwrap_or_else(|| "0".repeat(64)),
+        jar_digest => jar_digest(app, lock),
+    }
+}
+
+/// SHA-256 of the jar that rockcraft is handed: app.toml's, or the pin's. Before there is either, one that no jar has.
+fn jar_digest(app: &App, lock: Option<&Lock>) -> String {
+    match (&app.source, lock) {
+        (Source::Maven { sha256, .. }, _) => sha256.clone(),
+        (_, Some(lock)) => lock.source.jar.hex(),
+        (_, None) => "0".repeat(64),
     }
 }
 

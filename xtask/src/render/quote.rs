@@ -37,7 +37,10 @@ pub fn yaml(text: &str) -> Value {
 
 /// A line of a YAML block scalar: printable, and without a line break that would end the block.
 pub fn yaml_block(text: &str) -> Result<Value, Error> {
-    match text.chars().find(|c| c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')) {
+    match text
+        .chars()
+        .find(|c| c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}'))
+    {
         Some(bad) => Err(refuse(format!("{text:?} holds {bad:?}, which a line of a script cannot"))),
         None => Ok(Value::from_safe_string(text.to_owned())),
     }
@@ -52,7 +55,8 @@ pub fn sh_in_block(word: &str) -> Result<Value, Error> {
 /// A name that means the same unquoted everywhere: letters, digits and `. _ - + / @ : ,`.
 pub fn name(text: &str) -> Result<Value, Error> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-+/@:,".contains(c);
-    match text.chars().all(plain) && text.starts_with(|c: char| c.is_ascii_alphanumeric() || "_/".contains(c)) {
+    match text.chars().all(plain) && text.starts_with(|c: char| c.is_ascii_alphanumeric() || "_/".contains(c))
+    {
         true => Ok(Value::from_safe_string(text.to_owned())),
         false => Err(refuse(format!("{text:?} is no plain name"))),
     }

@@ -37,9 +37,8 @@ impl Runtime {
         let program = PathBuf::from("podman");
         let mut command = Command::new(&program);
         command.args(["version", "--format", "{{.Client.Version}}"]);
-        let version = process::read(command, &Limit::quick()).context(
-            "podman does not answer; `podman info` says why (add `--install` to install it)",
-        )?;
+        let version = process::read(command, &Limit::quick())
+            .context("podman does not answer; `podman info` says why (add `--install` to install it)")?;
         Ok(Runtime { program, version })
     }
 
@@ -69,14 +68,17 @@ impl Runtime {
         let id = config.hex();
         let previous = self.image_id(name)?;
         if !self.has_image(&id)? {
-            let source = format!("oci:{}", layout.display());
-            process::read(self.command(["pull", "--quiet", &source]), &load_limit())
-                .with_context(|| format!("podman cannot load {name}"))?;
+            // podman names what it reads from a layout after the path it is given, which must then be lowercase
+            // and no path of this machine: a link beside it, named by its content.
+            let folder = layout.parent().context("a layout lies in a folder")?;
+            let link = format!("xtask-{id}");
+            std::os::unix::fs::symlink(layout, folder.join(&link))?;
+            let mut command = self.command(["pull", "--quiet", &format!("oci:{link}")]);
+            command.current_dir(folder);
+            process::read(command, &load_limit()).with_context(|| format!("podman cannot load {name}"))?;
         }
         process::read(self.command(["tag", &id, name]), &Limit::quick())?;
-        // podman names what it reads from a layout after the layout's folder.
-        let folder = layout.display().to_string();
-        for tag in self.tags(&id)?.iter().filter(|tag| tag.contains(folder.trim_start_matches('/'))) {
+        for tag in self.tags(&id)?.iter().filter(|tag| tag.contains("/xtask-") && tag.contains(&id)) {
             process::clean_up(self.command(["untag", &id, tag]));
         }
         match previous {
@@ -88,7 +90,8 @@ impl Runtime {
     }
 
     fn image_id(&self, name: &str) -> Result<Option<String>> {
-        let ran = process::run(self.command(["image", "inspect", "--format", "{{.Id}}", name]), &Limit::quick())?;
+        let ran =
+            process::run(self.command(["image", "inspect", "--format", "{{.Id}}", name]), &Limit::quick())?;
         Ok(ran.status.success().then(|| ran.stdout.trim().to_owned()))
     }
 
@@ -134,7 +137,12 @@ impl Runtime {
         let code = process::read(self.command(["wait", &container.name]), &wait)?;
         if code.trim() != "0" {
             let last: Vec<String> = last.into_iter().collect();
-            bail!("{} ended with exit code {}; its last lines:\n  {}", spec.title, code.trim(), last.join("\n  "));
+            bail!(
+                "{} ended with exit code {}; its last lines:\n  {}",
+                spec.title,
+                code.trim(),
+                last.join("\n  ")
+            );
         }
         Ok(())
     }
@@ -261,7 +269,8 @@ impl Drop for Container<'_> {
 
 /// A port of the loopback address that nobody uses right now.
 pub fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port on the loopback address")?;
+    let listener =
+        std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port on the loopback address")?;
     Ok(listener.local_addr()?.port())
 }
 

@@ -9,7 +9,8 @@ import java.security.cert.CertificateFactory;
 /** Turns a file of PEM certificates (first argument) into the key store that Java reads (second argument). */
 class TrustStore {
     public static void main(String[] arguments) throws Exception {
-        KeyStore store = KeyStore.getInstance("PKCS12");
+        // Java opens its default store without a password, and then sees nothing of an encrypted PKCS 12.
+        KeyStore store = KeyStore.getInstance("JKS");
         store.load(null, null);
         int number = 0;
         try (InputStream in = Files.newInputStream(Path.of(arguments[0]))) {
@@ -17,7 +18,6 @@ class TrustStore {
                 store.setCertificateEntry("ca-" + number++, certificate);
             }
         }
-        // Java's own default store has no password either: what is in it is public.
         try (OutputStream out = Files.newOutputStream(Path.of(arguments[1]))) {
             store.store(out, "changeit".toCharArray());
         }

@@ -20,7 +20,8 @@ pub fn check_out(session: &Session, url: &str, commit: &str, tree: &Path, limit:
         process::read(cmd!(shell, "git init --quiet --bare {kept}"), limit)?;
     }
     let object = format!("{commit}^{{commit}}");
-    let present = || process::run(cmd!(shell, "git -C {kept} cat-file -e {object}"), limit).map(|r| r.status.success());
+    let present =
+        || process::run(cmd!(shell, "git -C {kept} cat-file -e {object}"), limit).map(|r| r.status.success());
     if !present()? {
         // One commit where the server allows it, everything otherwise.
         let one = cmd!(shell, "git -C {kept} fetch --quiet --depth=1 -- {url} {commit}");
@@ -36,7 +37,13 @@ pub fn check_out(session: &Session, url: &str, commit: &str, tree: &Path, limit:
     // A clone takes only what a reference leads to.
     process::read(cmd!(shell, "git -C {kept} fetch --quiet . {branch}"), limit)?;
     process::read(cmd!(shell, "git init --quiet {tree}"), limit)?;
-    process::read(cmd!(shell, "git -C {tree} fetch --quiet --update-shallow {kept} refs/xtask/{commit}"), limit)?;
-    process::read(cmd!(shell, "git -C {tree} -c advice.detachedHead=false checkout --quiet {commit}"), limit)?;
+    process::read(
+        cmd!(shell, "git -C {tree} fetch --quiet --update-shallow {kept} refs/xtask/{commit}"),
+        limit,
+    )?;
+    process::read(
+        cmd!(shell, "git -C {tree} -c advice.detachedHead=false checkout --quiet {commit}"),
+        limit,
+    )?;
     Ok(())
 }

@@ -28,6 +28,9 @@ pub struct Jar {
     pub size: u64,
 }
 
+/// The goal that fetches an artifact, with its version: what fetches does not drift either.
+const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
+
 /// Built files and histories below a source folder, which are no part of the source.
 const NOT_SOURCE: [&str; 3] = [".git", ".gradle", "target"];
 
@@ -63,7 +66,9 @@ impl Source {
         Ok(match self {
             // Where it lies does not matter, what it holds does.
             Source::Jar { .. } => Digest::of_value(&("jar", content)),
-            Source::Directory { build, .. } => Digest::of_value(&("directory", content, build, app.java.version)),
+            Source::Directory { build, .. } => {
+                Digest::of_value(&("directory", content, build, app.java.version))
+            }
             Source::Maven { sha256, .. } => Digest::of_value(&("maven", sha256)),
             Source::Git { .. } => Digest::of_value(&(self, app.java.version)),
         })
@@ -161,12 +166,20 @@ fn one_jar(tree: &Path, pattern: &str) -> Result<PathBuf> {
             bail!("the build made no jar that matches `{pattern}` (source.jar); it made:{found}")
         }
         several => {
-            bail!("the build made several jars that match `{pattern}` (source.jar), one is expected:{}", list(several))
+            bail!(
+                "the build made several jars that match `{pattern}` (source.jar), one is expected:{}",
+                list(several)
+            )
         }
     }
 }
 
-fn fetch_artifact(source: &Source, toolchain: &Toolchain<'_>, folder: &Path, limit: &Limit) -> Result<PathBuf> {
+fn fetch_artifact(
+    source: &Source,
+    toolchain: &Toolchain<'_>,
+    folder: &Path,
+    limit: &Limit,
+) -> Result<PathBuf> {
     let Source::Maven { group, artifact, version, classifier, .. } = source else {
         bail!("{} is no Maven artifact", source.title());
     };
@@ -174,12 +187,12 @@ fn fetch_artifact(source: &Source, toolchain: &Toolchain<'_>, folder: &Path, lim
     let coordinates = format!("{group}:{artifact}:{version}:jar{classifier}");
     let coordinates = shlex::try_quote(&coordinates)?.into_owned();
     let script = format!(
-        "mvn --batch-mode --no-transfer-progress dependency:copy -Dartifact={coordinates} -DoutputDirectory=/src"
+        "mvn --batch-mode --no-transfer-progress {COPY} -Dartifact={coordinates} -DoutputDirectory=/src"
     );
     let mounts = vec![Mount { from: folder.to_owned(), to: "/src".into(), writable: true }];
-    toolchain
-        .run("maven", &script, mounts, limit)
-        .with_context(|| format!("Maven cannot fetch {}; check the coordinates in app.toml", source.title()))?;
+    toolchain.run("maven", &script, mounts, limit).with_context(|| {
+        format!("Maven cannot fetch {}; check the coordinates in app.toml", source.title())
+    })?;
     one_jar(folder, "*.jar")
 }
 

@@ -30,6 +30,6 @@ trap 'kill -TERM "$jvm" 2>/dev/null || :' TERM INT
 status=0
 while kill -0 "$jvm" 2>/dev/null; do
   status=0
-  wait "$jvm" || status=$?
+  wait "$jvm" 2>/dev/null || status=$?
 done
 exit "$status"
