@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 
 use crate::app::Request;
+use crate::digest::Digest;
 use crate::interrupt;
 use crate::process::{Limit, TimedOut};
 
@@ -27,6 +28,18 @@ pub struct Answer {
     pub status: u16,
     /// Body, lossily decoded.
     pub body: String,
+}
+
+impl Answer {
+    /// What tells this answer from another.
+    pub fn digest(&self) -> Digest {
+        Digest::of_value(&(self.status, &self.body))
+    }
+
+    /// The beginning of the body, on one line.
+    pub fn excerpt(&self) -> String {
+        excerpt(&self.body)
+    }
 }
 
 impl Client {

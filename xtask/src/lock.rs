@@ -30,6 +30,8 @@ pub struct Lock {
     pub engine: Engine,
     /// PID of the dumped JVM, which the restored one has again.
     pub pid: u32,
+    /// Digests of the answers to `http.verify`, before the dump and after the restore alike.
+    pub answers: Vec<Digest>,
     /// What the pin was made from, by name of the input: what differs now is why it is stale.
     pub inputs: BTreeMap<String, Digest>,
     /// The jar.

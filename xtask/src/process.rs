@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,14 @@ impl fmt::Display for TimedOut {
 
 impl std::error::Error for TimedOut {}
 
+/// What ends a command besides itself and its limit.
+#[derive(Clone, Copy)]
+enum Ends<'a> {
+    AtSignal,
+    ByItself,
+    When(&'a AtomicBool),
+}
+
 /// What a command printed and how it ended.
 #[derive(Debug)]
 pub struct Ran {
@@ -72,14 +81,14 @@ pub struct Ran {
 
 /// Runs a command and returns what it printed, whatever its exit code.
 pub fn run(command: impl Into<Command>, limit: &Limit) -> Result<Ran> {
-    run_with(command.into(), limit, true)
+    run_with(command.into(), limit, Ends::AtSignal)
 }
 
 /// Runs a command that must succeed and returns its standard output without the last newline.
 pub fn read(command: impl Into<Command>, limit: &Limit) -> Result<String> {
     let command = command.into();
     let line = describe(&command);
-    let ran = run_with(command, limit, true)?;
+    let ran = run_with(command, limit, Ends::AtSignal)?;
     succeeded(&line, ran.status, &ran.stderr)?;
     Ok(ran.stdout.trim_end_matches('\n').to_owned())
 }
@@ -87,12 +96,12 @@ pub fn read(command: impl Into<Command>, limit: &Limit) -> Result<String> {
 /// Runs a command of a clean-up: also after a signal, and without an error of its own.
 pub fn clean_up(command: impl Into<Command>) {
     let limit = Limit::new("the tool's own limit for cleaning up", Duration::from_secs(60));
-    let _ = run_with(command.into(), &limit, false);
+    let _ = run_with(command.into(), &limit, Ends::ByItself);
 }
 
-fn run_with(mut command: Command, limit: &Limit, interruptible: bool) -> Result<Ran> {
+fn run_with(mut command: Command, limit: &Limit, ends: Ends<'_>) -> Result<Ran> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let ((stdout, stderr), status) = supervise(command, limit, interruptible, |child| {
+    let ((stdout, stderr), status) = supervise(command, limit, ends, |child| {
         let mut stderr_pipe = child.stderr.take().context("stderr is piped")?;
         let stderr = std::thread::spawn(move || {
             let mut bytes = Vec::new();
@@ -109,24 +118,29 @@ fn run_with(mut command: Command, limit: &Limit, interruptible: bool) -> Result<
 
 /// Runs a command, handing each line of its output (both streams, as they come) to `on_line`.
 pub fn stream(command: impl Into<Command>, limit: &Limit, on_line: impl FnMut(&str)) -> Result<ExitStatus> {
-    stream_with(command.into(), limit, true, on_line)
+    stream_with(command.into(), limit, Ends::AtSignal, on_line)
 }
 
-/// As [`stream`], but a signal does not end it: for what ends with something else that a signal ends.
-pub fn follow(command: impl Into<Command>, limit: &Limit, on_line: impl FnMut(&str)) -> Result<ExitStatus> {
-    stream_with(command.into(), limit, false, on_line)
+/// As [`stream`], for what ends with something else: neither a signal nor a limit ends it, but `enough` does.
+pub fn follow(
+    command: impl Into<Command>,
+    enough: &AtomicBool,
+    on_line: impl FnMut(&str),
+) -> Result<ExitStatus> {
+    let forever = Limit::new("none", Duration::MAX);
+    stream_with(command.into(), &forever, Ends::When(enough), on_line)
 }
 
 fn stream_with(
     mut command: Command,
     limit: &Limit,
-    interruptible: bool,
+    ends: Ends<'_>,
     mut on_line: impl FnMut(&str),
 ) -> Result<ExitStatus> {
     // One pipe for both streams keeps their lines in the order they were written.
     let (reader, writer) = std::io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-    let ((), status) = supervise(command, limit, interruptible, |_| {
+    let ((), status) = supervise(command, limit, ends, |_| {
         for line in BufReader::new(reader).split(b'\n') {
             let line = line?;
             on_line(String::from_utf8_lossy(&line).trim_end_matches('\r'));
@@ -146,7 +160,7 @@ pub fn pipe<T>(
     let line = describe(&command);
     let mut stderr = tempfile::tempfile()?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr.try_clone()?);
-    let (consumed, status) = supervise(command, limit, true, |child| {
+    let (consumed, status) = supervise(command, limit, Ends::AtSignal, |child| {
         let mut stdout = child.stdout.take().context("stdout is piped")?;
         let consumed = consume(&mut stdout);
         // A tar is padded past its end: what nobody reads would end its writer with SIGPIPE.
@@ -190,11 +204,11 @@ fn quote(word: &str) -> String {
 fn supervise<T>(
     mut command: Command,
     limit: &Limit,
-    interruptible: bool,
+    ends: Ends<'_>,
     work: impl FnOnce(&mut Child) -> Result<T>,
 ) -> Result<(T, ExitStatus)> {
     let line = describe(&command);
-    if interruptible {
+    if matches!(ends, Ends::AtSignal) {
         interrupt::check()?;
     }
     command.process_group(0);
@@ -204,36 +218,42 @@ fn supervise<T>(
     let group = Pid::from_child(&child);
     let (ended, watch) = channel::<()>();
     let end = Instant::now().checked_add(limit.duration);
-    let watchdog = std::thread::spawn(move || {
-        loop {
-            match watch.recv_timeout(POLL) {
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            let interrupted = interruptible.then(interrupt::received).flatten();
-            let late = end.is_some_and(|end| Instant::now() >= end);
-            if interrupted.is_some() || late {
-                let _ = kill_process_group(group, Signal::TERM);
-                if watch.recv_timeout(GRACE).is_err() {
-                    let _ = kill_process_group(group, Signal::KILL);
+    std::thread::scope(|scope| {
+        let watchdog = scope.spawn(move || {
+            loop {
+                match watch.recv_timeout(POLL) {
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return None,
+                    Err(RecvTimeoutError::Timeout) => {}
                 }
-                return Some(interrupted);
+                let stopped = match ends {
+                    Ends::AtSignal => interrupt::received().map(anyhow::Error::from),
+                    Ends::ByItself => None,
+                    Ends::When(enough) => enough.load(Ordering::Relaxed).then(|| anyhow!("that is enough")),
+                };
+                let late = end.is_some_and(|end| Instant::now() >= end);
+                let late = late.then(|| TimedOut { what: format!("`{line}`"), limit: limit.clone() }.into());
+                if let Some(error) = stopped.or(late) {
+                    let _ = kill_process_group(group, Signal::TERM);
+                    if watch.recv_timeout(GRACE).is_err() {
+                        let _ = kill_process_group(group, Signal::KILL);
+                    }
+                    return Some(error);
+                }
             }
+        });
+        let worked = work(&mut child);
+        if worked.is_err() {
+            let _ = kill_process_group(group, Signal::TERM);
         }
-    });
-    let worked = work(&mut child);
-    if worked.is_err() {
-        let _ = kill_process_group(group, Signal::TERM);
-    }
-    // What `work` left unread must not keep the child from ending.
-    drop((child.stdout.take(), child.stderr.take()));
-    let status = child.wait();
-    let _ = ended.send(());
-    match watchdog.join() {
-        Ok(Some(Some(interrupted))) => Err(interrupted.into()),
-        Ok(Some(None)) => Err(TimedOut { what: format!("`{line}`"), limit: limit.clone() }.into()),
-        _ => Ok((worked?, status?)),
-    }
+        // What `work` left unread must not keep the child from ending.
+        drop((child.stdout.take(), child.stderr.take()));
+        let status = child.wait();
+        let _ = ended.send(());
+        match watchdog.join() {
+            Ok(Some(error)) => Err(error),
+            _ => Ok((worked?, status?)),
+        }
+    })
 }
 
 #[cfg(test)]

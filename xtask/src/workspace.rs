@@ -65,6 +65,19 @@ impl Workspace {
         Ok(tempfile::Builder::new().prefix(&prefix).tempdir_in(folder)?)
     }
 
+    /// Waits for nobody: an error if another run works on the application. The lock dies with its process.
+    pub fn exclusive(&self, app: &str) -> Result<std::fs::File> {
+        let path = self.state_folder("locks")?.join(app);
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                anyhow::bail!("another `cargo xtask` is working on {app}; wait for it")
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        }
+    }
+
     /// A path as a person at the top of the repository would write it.
     pub fn relative<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()
@@ -74,10 +87,15 @@ impl Workspace {
 /// Writes a file whole or not at all: beside it, synced, renamed, folder synced.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     use std::io::Write;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let folder = path.parent().context("a file has a folder")?;
     fs::create_dir_all(folder)?;
     let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
+    // Under sudo, what is written into somebody's checkout stays theirs.
+    if rustix::process::geteuid().is_root() {
+        let owner = std::fs::metadata(folder)?;
+        std::os::unix::fs::fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
+    }
     file.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))?;
     file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;

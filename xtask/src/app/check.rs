@@ -144,6 +144,10 @@ pub fn rock_name(text: &str) -> Checked<String> {
         && !text.contains("--")
         && !text.ends_with('-');
     let expected = "expected lowercase letters, digits and single dashes, beginning with a letter";
+    // YAML 1.1, which rockcraft and Pebble read, takes these for a truth value or for nothing.
+    if matches!(text, "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n" | "null") {
+        return Err(Wrong::new("is a word that means something else in YAML", "expected another name"));
+    }
     match (valid, bytes.len()) {
         (false, _) => Err(Wrong::new("is not a valid name", expected)),
         (true, length) if length > MOST_CHARACTERS => {

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::check::{Checked, Wrong, argument, quoted};
+use super::check::{Checked, Wrong, is_printable, quoted};
 
 /// Maven coordinates, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -173,9 +173,21 @@ pub fn maven(text: &str) -> Checked<Coordinates> {
 
 /// The command that builds the jar.
 pub fn build(text: &str) -> Checked<String> {
-    match text.trim().is_empty() {
-        true => Err(Wrong::new("is empty", "expected a command such as `./mvnw package`")),
-        false => argument(text),
+    // Blanks around it would change the indentation of the script that rockcraft runs.
+    match text.trim() {
+        "" => Err(Wrong::new("is empty", "expected a command such as `./mvnw package`")),
+        command => printable(command).map(str::to_owned),
+    }
+}
+
+/// What rockcraft.yaml can hold on a line of a script, where nothing is escaped.
+fn printable(text: &str) -> Checked<&str> {
+    match text.chars().find(|c| !is_printable(*c)) {
+        Some(c) => Err(Wrong::new(
+            format!("holds the unprintable character {}", quoted(&c.to_string())),
+            "expected one line of printable characters",
+        )),
+        None => Ok(text),
     }
 }
 
@@ -198,7 +210,7 @@ pub fn jar(text: &str, folder: &Path) -> Checked<PathBuf> {
 /// A glob below the sources.
 pub fn glob(text: &str) -> Checked<String> {
     let expected = "expected a glob below the sources such as `target/*.jar`";
-    if Path::new(plain_path(text)?).is_absolute() {
+    if Path::new(printable(plain_path(text)?)?).is_absolute() {
         return Err(Wrong::new("is an absolute path", expected));
     }
     match glob::Pattern::new(text) {

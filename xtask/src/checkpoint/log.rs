@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -16,6 +18,7 @@ const KEPT: usize = 25;
 #[derive(Debug, Default)]
 pub struct Log {
     inner: Mutex<Inner>,
+    enough: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -27,7 +30,7 @@ struct Inner {
 impl Log {
     /// Reads the container's log to its end. `service` is the one whose end matters.
     pub fn follow(&self, container: &Container<'_>, service: &str, progress: &Progress) -> Result<()> {
-        container.follow(|line| {
+        container.follow(&self.enough, |line| {
             let (who, text) = split(line);
             match who {
                 "pebble" => progress.detail("pebble", text),
@@ -47,6 +50,16 @@ impl Log {
         if inner.last.len() > KEPT {
             inner.last.pop_front();
         }
+    }
+
+    /// Waits for the log of a container that has been stopped to end; a dead engine may never end it.
+    pub fn finish(&self, follower: std::thread::ScopedJoinHandle<'_, Result<()>>) {
+        let end = Instant::now() + Duration::from_secs(5);
+        while !follower.is_finished() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.enough.store(true, Ordering::Relaxed);
+        let _ = follower.join();
     }
 
     /// What Pebble said about the service's end.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::http::Answer;
+use crate::digest::Digest;
 use crate::lock::DataFile;
 
 mod collect;
@@ -35,8 +35,8 @@ pub struct Dumped {
     pub froze: Duration,
     /// Every file of the checkpoint, in the store.
     pub files: Vec<DataFile>,
-    /// The answers to `verify` before the dump.
-    pub answers: Vec<Answer>,
+    /// Digests of the answers to `verify` before the dump.
+    pub answers: Vec<Digest>,
 }
 
 /// The service of the checkpoint rock that runs the application has the application's own name.

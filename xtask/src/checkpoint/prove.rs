@@ -7,8 +7,9 @@ use anyhow::{Context, Result, anyhow, ensure};
 use super::{Log, Start, restore_service};
 use crate::app::App;
 use crate::diagnostic::causes;
+use crate::digest::Digest;
 use crate::engine::Engine;
-use crate::http::{Answer, Client};
+use crate::http::Client;
 use crate::interrupt;
 use crate::plan::Packer;
 use crate::process::Limit;
@@ -108,19 +109,18 @@ pub fn prove(
     app: &App,
     image: &str,
     pid: u32,
-    answers: &[Answer],
+    answers: &[Digest],
 ) -> Result<Start> {
     let running = start_restored(runtime, app, image, None, false)?;
     let client = Client::new(running.port, app.limits.request);
     for (request, before) in app.http.verify.iter().zip(answers) {
         let after = client.expect(request).context("verify, after the restore")?;
         ensure!(
-            after == *before,
-            "{} {} (http.verify) answers otherwise after the restore:\n  before: {}\n  after:  {}",
+            after.digest() == *before,
+            "{} {} (http.verify) answers otherwise than before the dump; now: {}",
             request.method,
             request.path,
-            before.body.trim(),
-            after.body.trim()
+            after.excerpt()
         );
     }
     let comm = running.container.exec(&["cat", &format!("/proc/{pid}/comm")], &Limit::quick())?;

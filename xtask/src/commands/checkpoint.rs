@@ -41,6 +41,7 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
         session.progress.warn(&format!("{error:#}"));
         None
     });
+    let _alone = if global.plan { None } else { Some(session.workspace.exclusive(&app.name)?) };
     let state = plan::state(session, &app, &source, lock.as_ref())?;
     let plan = plan::checkpoint(&inputs, &state, arguments.force);
     if global.plan {
@@ -137,15 +138,12 @@ impl Work<'_> {
             Step::Prove => {
                 let image = made.restore.as_ref().context("a restore rock")?;
                 let candidate = super::load_as(session, runtime, &super::candidate(app), image)?;
-                made.restored = Some(match &made.dumped {
-                    Some(dumped) => {
-                        checkpoint::prove(session, runtime, app, &candidate, dumped.pid, &dumped.answers)?
-                    }
-                    None => {
-                        let pid = self.lock.context("a pin")?.pid;
-                        checkpoint::prove(session, runtime, app, &candidate, pid, &[])?
-                    }
-                });
+                let (pid, answers) = self.identity(made)?;
+                let proven = checkpoint::prove(session, runtime, app, &candidate, pid, answers);
+                if proven.is_err() {
+                    runtime.forget(&candidate);
+                }
+                made.restored = Some(proven?);
             }
             Step::Pin => self.pin(made, runtime)?,
         }
@@ -179,6 +177,15 @@ impl Work<'_> {
         }
     }
 
+    /// What makes the process that very one: dumped now, or pinned.
+    fn identity<'m>(&'m self, made: &'m Made) -> Result<(u32, &'m [Digest])> {
+        match (&made.dumped, self.lock) {
+            (Some(dumped), _) => Ok((dumped.pid, &dumped.answers)),
+            (None, Some(lock)) => Ok((lock.pid, &lock.answers)),
+            (None, None) => anyhow::bail!("there is neither a dump nor a pin"),
+        }
+    }
+
     /// Everything the lock names is in the store by now, and has been proven: it is written last.
     fn pin(&self, made: &Made, runtime: &Runtime) -> Result<()> {
         let Work { session, app, source, .. } = *self;
@@ -192,8 +199,7 @@ impl Work<'_> {
             Some(lock) => lock.created.clone(),
             None => humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         };
-        let pid =
-            made.dumped.as_ref().map(|dumped| dumped.pid).or(old.map(|lock| lock.pid)).context("a PID")?;
+        let (pid, answers) = self.identity(made)?;
         let checkpoint = match (&made.checkpoint, old) {
             (Some(image), _) => image.manifest,
             (None, Some(lock)) => lock.rocks.checkpoint,
@@ -205,6 +211,7 @@ impl Work<'_> {
             created,
             engine,
             pid,
+            answers: answers.to_vec(),
             inputs: self.inputs.clone(),
             source: LockedSource {
                 from: source.title(),
@@ -237,7 +244,7 @@ impl Work<'_> {
         super::write_rock(session, app, Role::Restore, restore)?;
         lock.write(&session.workspace.lock(&app.name))?;
         super::load(session, runtime, app, Role::Restore, restore)?;
-        runtime.untag(&super::candidate(app))?;
+        runtime.forget(&super::candidate(app));
         // The restore rock's rendered files hold the sums of the data.
         super::render::write_app(session, app)?;
         if let (Some(dumped), Some(restored)) = (&made.dumped, made.restored) {

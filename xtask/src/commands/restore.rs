@@ -79,7 +79,7 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         if interrupt::received().is_some() {
             container.stop(Duration::from_secs(15));
         }
-        let _ = follower.join();
+        log.finish(follower);
     });
     if interrupt::received().is_some() {
         println!("{} is stopped.", app.name);

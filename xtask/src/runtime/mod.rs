@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -104,8 +104,8 @@ impl Runtime {
     }
 
     /// Takes a name from an image; the image goes with its last name.
-    pub fn untag(&self, name: &str) -> Result<()> {
-        process::read(self.command(["untag", name]), &Limit::quick()).map(drop)
+    pub fn forget(&self, name: &str) {
+        process::clean_up(self.command(["rmi", name]));
     }
 
     /// Starts a container; its value removes it.
@@ -239,10 +239,9 @@ impl Container<'_> {
         process::pipe(self.runtime.command(arguments), limit, consume)
     }
 
-    /// Follows the log until the container has ended.
-    pub fn follow(&self, on_line: impl FnMut(&str)) -> Result<()> {
-        let forever = Limit::new("none", Duration::from_secs(60 * 60 * 24 * 365));
-        process::follow(self.runtime.command(["logs", "--follow", &self.name]), &forever, on_line).map(drop)
+    /// Follows the log until the container has ended, or until it is `enough`.
+    pub fn follow(&self, enough: &AtomicBool, on_line: impl FnMut(&str)) -> Result<()> {
+        process::follow(self.runtime.command(["logs", "--follow", &self.name]), enough, on_line).map(drop)
     }
 
     /// Ends the application the ordinary way: SIGTERM, then SIGKILL after `grace`.
