@@ -67,7 +67,7 @@ impl Toolchain<'_> {
             spec.environment.insert("MAVEN_ARGS".into(), "--settings /etc/xtask-settings.xml".into());
         }
         spec.folder = Some("/src".into());
-        self.runtime.run(&spec, limit, |line| self.session.progress.detail(who, line))
+        self.runtime.run(&spec, limit, |line| self.session.progress.log(who, line))
     }
 
     fn container(&self, who: &str, script: &str) -> ContainerSpec {

@@ -1,5 +1,6 @@
 //! Where things are: the folders of the repository and of `target/`.
 
+use std::os::unix::fs::{self as unix, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -47,7 +48,7 @@ impl Workspace {
     pub fn state_folder(&self, name: &str) -> Result<PathBuf> {
         let state = self.state();
         let folder = state.join(name);
-        fs::create_dir_all(&folder)?;
+        create_folder(&folder)?;
         let tag = state.join("CACHEDIR.TAG");
         if !tag.exists() {
             fs::write(
@@ -84,17 +85,31 @@ impl Workspace {
     }
 }
 
+/// Creates a folder and those above it; each belongs to whom the one above belongs to.
+fn create_folder(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().context("the root folder exists")?;
+    create_folder(above)?;
+    fs::create_dir(folder).or_else(|error| if folder.is_dir() { Ok(()) } else { Err(error) })?;
+    if rustix::process::geteuid().is_root() {
+        let owner = std::fs::metadata(above)?;
+        unix::chown(folder, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
+}
+
 /// Writes a file whole or not at all: beside it, synced, renamed, folder synced.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     use std::io::Write;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let folder = path.parent().context("a file has a folder")?;
-    fs::create_dir_all(folder)?;
+    create_folder(folder)?;
     let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
     // Under sudo, what is written into somebody's checkout stays theirs.
     if rustix::process::geteuid().is_root() {
         let owner = std::fs::metadata(folder)?;
-        std::os::unix::fs::fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
+        unix::fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
     }
     file.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))?;
     file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
