@@ -148,3 +148,140 @@ fn excerpt(body: &str) -> String {
     let line = crate::progress::printable(&line);
     if body.chars().nth(SHOWN).is_some() { format!("{line} …") } else { line }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const HANG: &str = "";
+
+    /// Answers one request a connection: the n-th with `answer(n)`, or never. Ends with the test's process.
+    fn server(answer: impl Fn(usize) -> String + Send + 'static) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let mut hanging = Vec::new();
+            for (number, stream) in listener.incoming().flatten().enumerate() {
+                match answer(number) {
+                    text if text == HANG => hanging.push(stream),
+                    text => serve(stream, &text),
+                }
+            }
+        });
+        port
+    }
+
+    fn serve(mut stream: TcpStream, text: &str) {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|length| length > 2) {
+            line.clear();
+        }
+        // The client may have had enough.
+        let _ = stream.write_all(text.as_bytes());
+    }
+
+    fn answer(status: u16, body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    }
+
+    fn client(port: u16) -> Client {
+        Client::new(port, Duration::from_secs(10))
+    }
+
+    fn ready(milliseconds: u64) -> Limit {
+        Limit::new("limits.ready", Duration::from_millis(milliseconds))
+    }
+
+    #[track_caller]
+    fn says<T>(result: Result<T>, phrases: &[&str]) -> String {
+        let error = format!("{:#}", result.err().expect("an error"));
+        for phrase in phrases {
+            assert!(error.contains(phrase), "`{phrase}` is not in {error}");
+        }
+        error
+    }
+
+    #[test]
+    fn the_first_200_ends_the_wait() {
+        let port = server(|number| answer(if number < 3 { 503 } else { 200 }, "x"));
+        let started = SystemTime::now();
+        let up = client(port).wait_for("/health", &ready(5000), || Ok(())).unwrap();
+        assert!((started..=SystemTime::now()).contains(&up));
+        // A redirection or another success is no 200.
+        let port = server(|number| match number {
+            0 => {
+                "HTTP/1.1 302 X\r\nLocation: /login\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into()
+            }
+            1 => answer(204, ""),
+            2 => answer(200, "up"),
+            _ => answer(500, "asked once too often"),
+        });
+        client(port).wait_for("/health", &ready(5000), || Ok(())).unwrap();
+        assert_eq!(client(port).send(&get("/")).unwrap().status, 500);
+    }
+
+    #[test]
+    fn a_wait_names_its_limit_and_what_it_saw() {
+        let port = server(|_| answer(503, "{\"status\": \"DOWN\"}"));
+        let waited = client(port).wait_for("/health", &ready(60), || Ok(()));
+        says(
+            waited,
+            &["last seen: it answered 503: {\"status\": \"DOWN\"}", "200 on /health", "60ms (limits.ready)"],
+        );
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let waited = client(nobody).wait_for("/", &ready(60), || Ok(()));
+        says(waited, &["last seen: GET /: ", "refused", "limits.ready"]);
+    }
+
+    #[test]
+    fn an_end_of_the_container_ends_the_wait() {
+        let port = server(|_| answer(503, ""));
+        let started = Instant::now();
+        let waited = client(port).wait_for("/", &ready(60_000), || bail!("the container has ended"));
+        says(waited, &["the container has ended"]);
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_request_that_hangs() {
+        let port = server(|_| HANG.into());
+        let client = Client::new(port, Duration::from_millis(100));
+        let started = Instant::now();
+        says(client.send(&get("/slow")), &["GET /slow", "100ms (limits.request)"]);
+        says(client.wait_for("/slow", &ready(250), || Ok(())), &["limits.ready", "last seen: GET /slow"]);
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn an_unexpected_status_is_shown_with_its_body() {
+        let port = server(|_| answer(500, "no\u{1b}[31m\tsuch\n\u{9b}table\u{7f}"));
+        let error = says(client(port).expect(&get("/owners")), &["GET /owners answered 500, expected 200"]);
+        assert!(error.ends_with("no[31m such table"), "{error:?}");
+        let post = Request { method: "POST".into(), status: 500, body: Some("{}".into()), ..get("/owners") };
+        assert_eq!(client(port).expect(&post).unwrap().status, 500);
+    }
+
+    #[test]
+    fn a_long_body_is_cut() {
+        let port = server(|_| answer(404, &"é".repeat(100_000)));
+        let error = says(client(port).expect(&get("/")), &["answered 404"]);
+        assert!(error.ends_with("é …") && error.chars().count() < SHOWN + 60, "{}", error.len());
+        let endless = format!("HTTP/1.1 200 X\r\nConnection: close\r\n\r\n{}", "x".repeat((64 << 20) + 1));
+        let port = server(move |_| endless.clone());
+        says(client(port).send(&get("/endless")), &["GET /endless", "limit"]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_an_answer() {
+        let port =
+            server(|_| "HTTP/1.1 200 X\r\nContent-Length: 2\r\nConnection: close\r\n\r\n\u{e9}".into());
+        assert_eq!(client(port).send(&get("/")).unwrap().body, "é");
+        let port = server(|_| "this is no HTTP\r\n\r\n".into());
+        says(client(port).send(&get("/x")), &["GET /x"]);
+    }
+}

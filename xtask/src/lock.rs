@@ -40,6 +40,9 @@ pub struct Lock {
     pub base: LockedBase,
     /// Pebble.
     pub pebble: LockedPebble,
+    /// The archive of the application's classes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub class_archive: Option<LockedArchive>,
     /// What the restoring machine must agree with.
     pub host: Host,
     /// Which capabilities were granted, and sufficed.
@@ -85,6 +88,16 @@ pub struct LockedPebble {
     /// Version of the Go module.
     pub version: String,
     /// SHA-256 of the program.
+    pub digest: Digest,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// The archive of the application's classes, which the process maps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedArchive {
+    /// SHA-256 of the archive.
     pub digest: Digest,
     /// Size in bytes.
     pub size: u64,
@@ -251,3 +264,6 @@ impl Host {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

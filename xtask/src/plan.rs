@@ -9,11 +9,12 @@ use std::fmt;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::app::{App, PackerChoice, Source};
+use crate::app::{App, PackerChoice, Profile, Source};
 use crate::debian::RootSpec;
 use crate::digest::Digest;
 use crate::engine::{CRIU_OPTIONS, Engine};
 use crate::lock::Lock;
+use crate::memo::Memo;
 use crate::pebble;
 use crate::render::{self, Templates};
 use crate::rock::Role;
@@ -52,6 +53,8 @@ pub enum Step {
     Pebble,
     /// Fetch or build the jar.
     Jar,
+    /// Record the archive of the application's classes.
+    Train,
     /// Pack the checkpoint rock.
     PackCheckpoint,
     /// Load and run it, warm it up, dump it, collect the data.
@@ -72,6 +75,7 @@ impl fmt::Display for Step {
             Step::Toolchain => "make the build image",
             Step::Pebble => "build Pebble",
             Step::Jar => "get the jar",
+            Step::Train => "record the class archive",
             Step::PackCheckpoint => "pack the checkpoint rock",
             Step::Dump => "run, warm up and dump",
             Step::PackRestore => "pack the restore rock",
@@ -153,6 +157,8 @@ pub struct State {
     pub pebble: bool,
     /// Whether the jar is.
     pub jar: bool,
+    /// Whether the class archive is, or none is wanted.
+    pub archive: bool,
     /// Whether the jar must be built or fetched in the build image.
     pub jar_needs_toolchain: bool,
 }
@@ -170,18 +176,9 @@ pub fn checkpoint(inputs: &Inputs, state: &State, force: bool) -> Plan {
         changed(inputs, pinned, |name| RESTORE_ONLY.contains(&name))
     });
     let mut steps = vec![(Step::Render, Reason::Always)];
-    if repack.is_some() {
-        let mut make = |needed: bool, step| {
-            if needed {
-                steps.push((step, Reason::NotMade));
-            }
-        };
-        make(!state.base, Step::Base);
-        make(!state.pebble || (!state.jar && state.jar_needs_toolchain), Step::Toolchain);
-        make(!state.pebble, Step::Pebble);
-        make(!state.jar, Step::Jar);
-    }
     if let Some(reason) = dump {
+        steps.extend(parts(state));
+        steps.extend(archive(state));
         steps.push((Step::PackCheckpoint, Reason::Needed));
         steps.push((Step::Dump, reason));
     }
@@ -193,6 +190,31 @@ pub fn checkpoint(inputs: &Inputs, state: &State, force: bool) -> Plan {
     Plan(steps)
 }
 
+/// The plan of `pack APP checkpoint`.
+pub fn pack_checkpoint(state: &State) -> Plan {
+    let mut steps = vec![(Step::Render, Reason::Always)];
+    steps.extend(parts(state));
+    steps.extend(archive(state));
+    steps.push((Step::PackCheckpoint, Reason::Always));
+    Plan(steps)
+}
+
+/// What both rocks are made of, where it is not made yet.
+fn parts(state: &State) -> Vec<(Step, Reason)> {
+    let toolchain = !state.pebble || (!state.jar && state.jar_needs_toolchain);
+    let steps = [
+        (Step::Base, !state.base),
+        (Step::Toolchain, toolchain),
+        (Step::Pebble, !state.pebble),
+        (Step::Jar, !state.jar),
+    ];
+    steps.into_iter().filter(|(_, needed)| *needed).map(|(step, _)| (step, Reason::NotMade)).collect()
+}
+
+fn archive(state: &State) -> Option<(Step, Reason)> {
+    (!state.archive).then_some((Step::Train, Reason::NotMade))
+}
+
 fn changed(now: &Inputs, pinned: &Inputs, which: impl Fn(&str) -> bool) -> Option<Reason> {
     let names: Vec<String> = now
         .keys()
@@ -201,6 +223,28 @@ fn changed(now: &Inputs, pinned: &Inputs, which: impl Fn(&str) -> bool) -> Optio
         .cloned()
         .collect();
     (!names.is_empty()).then_some(Reason::Changed(names))
+}
+
+/// Whether an archive of the application's classes goes into the rocks.
+pub fn wants_archive(app: &App) -> bool {
+    app.java.profile == Profile::Small && Engine::choose(app.engine, Packer::Native) == Engine::Criu
+}
+
+/// The class archive: an object of the store, or the knowledge that the JVM writes none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archive(pub Option<(Digest, u64)>);
+
+impl Archive {
+    /// Whether it can be used.
+    pub fn stored(&self, session: &Session) -> bool {
+        self.0.is_none_or(|(digest, size)| session.store.has(&digest, size))
+    }
+}
+
+/// Where the archive is remembered: what loads the classes is all that names it.
+pub fn archive_memo(session: &Session, inputs: &Inputs) -> Result<Memo> {
+    let named = ["base", "source", "checkpoint-files", "requests"].map(|name| inputs.get(name));
+    Memo::of(&session.workspace, "archive", &Digest::of_value(&named))
 }
 
 /// The base layer of an application's rocks.
@@ -241,30 +285,42 @@ pub fn inputs(session: &Session, app: &App, source: &Source, templates: &Templat
     ]))
 }
 
-/// Looks at what is there.
-pub fn state(session: &Session, app: &App, source: &Source, lock: Option<&Lock>) -> Result<State> {
+/// The first thing a pin names that the store has not.
+pub fn missing(session: &Session, lock: &Lock) -> Option<&'static str> {
     let store = &session.store;
-    let missing = lock.and_then(|lock| {
-        let lost_data =
-            lock.data.files.iter().any(|file| file.sha256.is_some_and(|sum| !store.has(&sum, file.size)));
-        if lost_data {
-            Some("the checkpoint data")
-        } else if !store.has(&lock.source.jar, lock.source.jar_size) {
-            Some("the jar")
-        } else if !store.has(&lock.base.digest, lock.base.size) {
-            Some("the base layer")
-        } else if !store.has(&lock.pebble.digest, lock.pebble.size) {
-            Some("Pebble")
-        } else {
-            None
-        }
-    });
+    let lost_data =
+        lock.data.files.iter().any(|file| file.sha256.is_some_and(|sum| !store.has(&sum, file.size)));
+    if lost_data {
+        Some("the checkpoint data")
+    } else if !store.has(&lock.source.jar, lock.source.jar_size) {
+        Some("the jar")
+    } else if !store.has(&lock.base.digest, lock.base.size) {
+        Some("the base layer")
+    } else if !store.has(&lock.pebble.digest, lock.pebble.size) {
+        Some("Pebble")
+    } else if lock.class_archive.as_ref().is_some_and(|archive| !store.has(&archive.digest, archive.size)) {
+        Some("the class archive")
+    } else {
+        None
+    }
+}
+
+/// Looks at what is there.
+pub fn state(
+    session: &Session,
+    app: &App,
+    source: &Source,
+    inputs: &Inputs,
+    lock: Option<&Lock>,
+) -> Result<State> {
     Ok(State {
         pinned: lock.map(|lock| lock.inputs.clone()),
-        missing,
+        missing: lock.and_then(|lock| missing(session, lock)),
         base: base(app).cached(session)?.is_some(),
         pebble: pebble::cached(session)?.is_some(),
         jar: source.cached(app, session)?.is_some(),
+        archive: !wants_archive(app)
+            || archive_memo(session, inputs)?.get::<Archive>().is_some_and(|a| a.stored(session)),
         jar_needs_toolchain: source.needs_toolchain(),
     })
 }
@@ -279,7 +335,15 @@ mod tests {
 
     fn state() -> State {
         let pinned = Some(inputs(&[("source", "1"), ("requests", "1"), ("restore-files", "1")]));
-        State { pinned, missing: None, base: true, pebble: true, jar: true, jar_needs_toolchain: true }
+        State {
+            pinned,
+            missing: None,
+            base: true,
+            pebble: true,
+            jar: true,
+            archive: true,
+            jar_needs_toolchain: true,
+        }
     }
 
     #[test]
@@ -300,11 +364,12 @@ mod tests {
         check(&[now[0], now[1], now[2], ("new", "1")], state(), false, &whole);
         check(&now, State { missing: Some("the jar"), ..state() }, false, &whole);
         check(&now, State { pinned: None, ..state() }, false, &whole);
-        let empty = State { pinned: None, base: false, pebble: false, jar: false, ..state() };
-        let all = [Render, Base, Toolchain, Pebble, Jar, PackCheckpoint, Dump, PackRestore, Prove, Pin];
+        let empty = State { pinned: None, base: false, pebble: false, jar: false, archive: false, ..state() };
+        let all =
+            [Render, Base, Toolchain, Pebble, Jar, Train, PackCheckpoint, Dump, PackRestore, Prove, Pin];
         check(&now, empty.clone(), false, &all);
         let local = State { pebble: true, jar_needs_toolchain: false, ..empty };
-        check(&now, local, false, &[Render, Base, Jar, PackCheckpoint, Dump, PackRestore, Prove, Pin]);
+        check(&now, local, false, &[Render, Base, Jar, Train, PackCheckpoint, Dump, PackRestore, Prove, Pin]);
     }
 
     #[test]

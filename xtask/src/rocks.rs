@@ -35,6 +35,8 @@ pub struct Parts {
     pub pebble: Pebble,
     /// The application.
     pub jar: Jar,
+    /// The archive of its classes.
+    pub archive: Option<(Digest, u64)>,
 }
 
 /// The checkpoint rock.
@@ -77,7 +79,7 @@ fn pack_rock(
 ) -> Result<Image> {
     let mut layers = vec![
         Layer { title: "pebble".into(), content: LayerContent::Entries(pebble_entries(&parts.pebble)) },
-        Layer { title: "application".into(), content: LayerContent::Entries(jar_entries(app, &parts.jar)) },
+        Layer { title: "application".into(), content: LayerContent::Entries(jar_entries(app, parts)) },
         Layer {
             title: "services".into(),
             content: LayerContent::Entries(service_entries(session, templates, app, &parts.base, role)?),
@@ -159,9 +161,13 @@ fn pebble_entries(pebble: &Pebble) -> Vec<Entry> {
     vec![file("/usr/bin/pebble".into(), 0o755, program)]
 }
 
-fn jar_entries(app: &App, jar: &Jar) -> Vec<Entry> {
-    let kind = EntryKind::Object { digest: jar.digest, size: jar.size };
-    vec![folder("/jars", 0), file(format!("/jars/{}.jar", app.name), 0o644, kind)]
+fn jar_entries(app: &App, parts: &Parts) -> Vec<Entry> {
+    let jar = EntryKind::Object { digest: parts.jar.digest, size: parts.jar.size };
+    let mut entries = vec![folder("/jars", 0), file(format!("/jars/{}.jar", app.name), 0o644, jar)];
+    if let Some((digest, size)) = parts.archive {
+        entries.push(file(format!("/jars/{}.jsa", app.name), 0o644, EntryKind::Object { digest, size }));
+    }
+    entries
 }
 
 fn service_entries(

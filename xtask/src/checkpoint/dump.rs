@@ -1,97 +1,31 @@
 //! From a checkpoint rock to checkpoint data in the store.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
-use super::{Dumped, Log, Start, collect, dump_service};
+use super::life::{Life, with_running};
+use super::{Dumped, collect, dump_service};
 use crate::app::{App, Request};
-use crate::diagnostic::causes;
 use crate::digest::Digest;
-use crate::engine::Engine;
 use crate::http::Client;
-use crate::plan::Packer;
-use crate::process::{Limit, TimedOut};
-use crate::rock::Role;
-use crate::runtime::{Container, ContainerSpec, Runtime};
+use crate::process::Limit;
+use crate::runtime::Runtime;
 use crate::session::Session;
-use crate::{interrupt, runtime};
 
 /// Runs the checkpoint rock `image`, dumps the application and collects what it left.
 pub fn dump(session: &Session, runtime: &Runtime, app: &App, image: &str) -> Result<Dumped> {
-    let engine = Engine::choose(app.engine, Packer::Native);
-    let port = runtime::free_port()?;
-    let mut spec = ContainerSpec::new(format!("{}-checkpoint", app.name), image);
-    spec.capabilities = engine.capabilities(Role::Checkpoint).to_vec();
-    spec.seccomp = engine.seccomp(Role::Checkpoint);
-    spec.publish = vec![runtime::Publish { host: Some(port), ..runtime::Publish::anywhere(app.http.port) }];
-    let asked = SystemTime::now();
-    let container = runtime.start(&spec)?;
-    let log = Log::default();
-    std::thread::scope(|scope| {
-        let follower = scope.spawn(|| log.follow(&container, &app.name, &session.progress));
-        let life = Life {
-            session,
-            app,
-            container: &container,
-            log: &log,
-            client: Client::new(port, app.limits.request),
-        };
-        let dumped = life.run(asked);
-        // Ends the log, and with it the follower.
-        container.stop(Duration::from_secs(1));
-        log.finish(follower);
-        dumped.map_err(|error| match interrupt::received() {
-            Some(_) => error,
-            None => anyhow!("{}\n{}", causes(&error), log.tail()),
-        })
+    with_running(session, runtime, app, image, &[], |life| {
+        life.warm_up()?;
+        let answers = verify(&life.client, &app.http.verify).context("verify, before the dump")?;
+        life.trigger()?;
+        let (pid, froze) = life.wait_for_dump()?;
+        let files = collect::collect(&session.store, life.container, &app.name)?;
+        Ok(Dumped { pid, cold: life.start, froze, files, answers })
     })
 }
 
-struct Life<'a> {
-    session: &'a Session,
-    app: &'a App,
-    container: &'a Container<'a>,
-    log: &'a Log,
-    client: Client,
-}
-
 impl Life<'_> {
-    fn run(&self, asked: SystemTime) -> Result<Dumped> {
-        let Life { session, app, .. } = self;
-        let started = self.container.started_at()?;
-        let limit = Limit::new("limits.ready", app.limits.ready);
-        let alive = || self.log.alive(self.container, &app.name);
-        let up = self.client.wait_for(&app.http.ready, &limit, alive).with_context(|| {
-            format!("{} is not ready (http.ready, http.port {})", app.name, app.http.port)
-        })?;
-        let since = |from: SystemTime| up.duration_since(from).unwrap_or_default();
-        let cold = Start { with_container: since(asked), alone: since(started) };
-        session.progress.say(&format!("{} is up after {}", app.name, crate::progress::seconds(cold.alone)));
-        self.warm_up()?;
-        let answers = verify(&self.client, &app.http.verify).context("verify, before the dump")?;
-        self.trigger()?;
-        let (pid, froze) = self.wait_for_dump()?;
-        let files = collect::collect(&session.store, self.container, &app.name)?;
-        Ok(Dumped { pid, cold, froze, files, answers })
-    }
-
-    fn warm_up(&self) -> Result<()> {
-        let limit = self.app.limits.warm_up;
-        let started = Instant::now();
-        for request in &self.app.http.warm_up {
-            for _ in 0..request.repeat {
-                interrupt::check()?;
-                if started.elapsed() > limit {
-                    let what = "the warm-up (http.warm-up)".to_owned();
-                    return Err(TimedOut { what, limit: Limit::new("limits.warm-up", limit) }.into());
-                }
-                self.client.expect(request).context("the warm-up (http.warm-up) failed")?;
-            }
-        }
-        Ok(())
-    }
-
     /// Starts the service that dumps, as a person would by hand. Pebble calls a service that ends within a
     /// second a failure, so its word is not asked: the dump's own is.
     fn trigger(&self) -> Result<()> {

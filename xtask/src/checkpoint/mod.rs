@@ -8,12 +8,15 @@ use crate::lock::DataFile;
 
 mod collect;
 mod dump;
+mod life;
 mod log;
 mod prove;
+mod train;
 
 pub use dump::dump;
 pub use log::Log;
 pub use prove::{Running, prove, start_restored};
+pub use train::train;
 
 /// How long a start took, up to the first correct answer.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -14,8 +14,8 @@ use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::host;
 use crate::lock::{
-    Data, DataFile, Host, Lock, LockedBase, LockedCapabilities, LockedPebble, LockedRocks, LockedSource,
-    SCHEMA,
+    Data, DataFile, Host, Lock, LockedArchive, LockedBase, LockedCapabilities, LockedPebble, LockedRocks,
+    LockedSource, SCHEMA,
 };
 use crate::pack::Image;
 use crate::pebble::{self, Pebble};
@@ -42,7 +42,7 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
         None
     });
     let _alone = if global.plan { None } else { Some(session.workspace.exclusive(&app.name)?) };
-    let state = plan::state(session, &app, &source, lock.as_ref())?;
+    let state = plan::state(session, &app, &source, &inputs, lock.as_ref())?;
     let plan = plan::checkpoint(&inputs, &state, arguments.force);
     if global.plan {
         print!("{plan}");
@@ -59,8 +59,24 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
         templates: &templates,
         inputs: &inputs,
         lock: lock.as_ref(),
+        dumps: plan.has(Step::Dump),
     };
     work.carry_out(&plan)
+}
+
+/// Packs the checkpoint rock and stops there; nothing with `--plan`.
+pub fn pack(session: &Session, app: &App, source: &Source, global: &Global) -> Result<Option<Image>> {
+    let templates = Templates::read(&session.workspace.templates())?;
+    let inputs = plan::inputs(session, app, source, &templates)?;
+    let plan = plan::pack_checkpoint(&plan::state(session, app, source, &inputs, None)?);
+    if global.plan {
+        print!("{plan}");
+        return Ok(None);
+    }
+    host::ensure(&host::for_checkpoint(source), global.install, &session.progress)?;
+    let _alone = session.workspace.exclusive(&app.name)?;
+    let work = Work { session, app, source, templates: &templates, inputs: &inputs, lock: None, dumps: true };
+    Ok(work.make(&plan)?.checkpoint)
 }
 
 struct Work<'a> {
@@ -70,6 +86,8 @@ struct Work<'a> {
     templates: &'a Templates,
     inputs: &'a Inputs,
     lock: Option<&'a Lock>,
+    /// Whether the plan dumps anew.
+    dumps: bool,
 }
 
 /// What the steps have made so far.
@@ -86,11 +104,16 @@ struct Made {
 
 impl Work<'_> {
     fn carry_out(&self, plan: &Plan) -> Result<()> {
-        let mut made = Made::default();
         if plan.0.len() == 1 {
             super::render::write_app(self.session, self.app)?;
             return self.say_unchanged();
         }
+        let made = self.make(plan)?;
+        self.summary(&made)
+    }
+
+    fn make(&self, plan: &Plan) -> Result<Made> {
+        let mut made = Made::default();
         let runtime = Runtime::connect()?;
         runtime.sweep()?;
         super::sweep(self.session)?;
@@ -101,7 +124,7 @@ impl Work<'_> {
                     .with_context(|| format!("cannot {step}"))
             })?;
         }
-        self.summary(&made)
+        Ok(made)
     }
 
     /// One exhaustive match over what a plan can hold.
@@ -121,6 +144,14 @@ impl Work<'_> {
                 made.pebble = Some(pebble::build(session, toolchain.as_ref().context("a build image")?)?);
             }
             Step::Jar => made.jar = Some(source.jar(app, session, toolchain.as_ref())?),
+            Step::Train => {
+                let parts = Parts { archive: None, ..self.parts(made)? };
+                let image = rocks::checkpoint(session, templates, app, source, &parts)?;
+                let name = super::load_as(session, runtime, &super::training(app), &image)?;
+                let trained = checkpoint::train(session, runtime, app, &name);
+                runtime.forget(&name);
+                plan::archive_memo(session, self.inputs)?.put(&plan::Archive(trained?))?;
+            }
             Step::PackCheckpoint => {
                 let parts = self.parts(made)?;
                 made.checkpoint = Some(rocks::checkpoint(session, templates, app, source, &parts)?);
@@ -153,6 +184,10 @@ impl Work<'_> {
     /// What both rocks are made of: made now, or earlier.
     fn parts(&self, made: &Made) -> Result<Parts> {
         let session = self.session;
+        // What was dumped maps files of the parts it was dumped with, whatever could be made now.
+        if let (Some(lock), false) = (self.lock, self.dumps) {
+            return Ok(super::pack::parts_of(lock));
+        }
         let base = match &made.base {
             Some(base) => base.clone(),
             None => plan::base(self.app).cached(session)?.context("a base layer")?,
@@ -165,7 +200,13 @@ impl Work<'_> {
             Some(jar) => jar.clone(),
             None => self.source.cached(self.app, session)?.context("a jar")?,
         };
-        Ok(Parts { base, pebble, jar })
+        let archive = match plan::wants_archive(self.app) {
+            true => {
+                plan::archive_memo(session, self.inputs)?.get::<plan::Archive>().and_then(|archive| archive.0)
+            }
+            false => None,
+        };
+        Ok(Parts { base, pebble, jar, archive })
     }
 
     /// The checkpoint data: dumped now, or pinned.
@@ -230,6 +271,7 @@ impl Work<'_> {
                 digest: parts.pebble.digest,
                 size: parts.pebble.size,
             },
+            class_archive: parts.archive.map(|(digest, size)| LockedArchive { digest, size }),
             host: Host::this()?,
             capabilities: LockedCapabilities {
                 checkpoint: engine.capabilities(Role::Checkpoint).to_vec(),

@@ -57,6 +57,7 @@ fn pinned(session: &Session) -> Result<BTreeSet<Digest>> {
     for name in app::names(&session.workspace.root)? {
         let Some(lock) = Lock::read(&session.workspace.lock(&name))? else { continue };
         kept.extend([lock.source.jar, lock.base.digest, lock.pebble.digest, lock.data.digest]);
+        kept.extend(lock.class_archive.as_ref().map(|archive| archive.digest));
         kept.extend(lock.data.files.iter().filter_map(|file| file.sha256));
     }
     Ok(kept)

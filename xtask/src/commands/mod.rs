@@ -118,6 +118,11 @@ fn candidate(app: &App) -> String {
     format!("localhost/{}:candidate", rock_name(app, Role::Restore))
 }
 
+/// The rock that records the class archive has this name for the while.
+fn training(app: &App) -> String {
+    format!("localhost/{}:training", rock_name(app, Role::Checkpoint))
+}
+
 /// Loads a rock into the container engine under its own name.
 fn load(session: &Session, runtime: &Runtime, app: &App, role: Role, image: &Image) -> Result<String> {
     load_as(session, runtime, &image_name(app, role), image)

@@ -121,7 +121,11 @@ fn differences(folder: &Path, files: &Files) -> Result<String> {
             false => "/dev/null".to_owned(),
         };
         let (from, to) = (header(old.is_some(), "a"), header(new.is_some(), "b"));
-        text.push_str(&diff.unified_diff().header(&from, &to).to_string());
+        match diff.unified_diff().header(&from, &to).to_string() {
+            // An empty file appears or goes: no line differs.
+            same if same.is_empty() && from != to => text.push_str(&format!("--- {from}\n+++ {to}\n")),
+            lines => text.push_str(&lines),
+        }
         if let (Some(old), Some(new)) = (&old, &new)
             && old.executable != new.executable
         {

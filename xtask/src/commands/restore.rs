@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::app;
 use crate::checkpoint::{self, Log, restore_service};
 use crate::cli::{Global, Restore};
+use crate::diagnostic::InputError;
 use crate::host;
 use crate::interrupt;
 use crate::lock::Host;
@@ -28,6 +29,15 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         ]);
         return Ok(());
     }
+    let publish = arguments
+        .publish
+        .clone()
+        .unwrap_or(Publish { host: Some(app.http.port), ..Publish::anywhere(app.http.port) });
+    if publish.container != app.http.port {
+        let wrong =
+            format!("--publish {publish}: {} listens on port {} (http.port)", app.name, app.http.port);
+        return Err(InputError::plain(wrong, "the last part is the container's port").into());
+    }
     let lock = super::pin(session, &app)?;
     if let Some(reason) = lock.host.refuses(&Host::this()?) {
         bail!(
@@ -44,17 +54,6 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
     let name = session
         .progress
         .step("load the restore rock", || super::load(session, &runtime, &app, Role::Restore, &image))?;
-    let publish = arguments
-        .publish
-        .clone()
-        .unwrap_or(Publish { host: Some(app.http.port), ..Publish::anywhere(app.http.port) });
-    ensure!(
-        publish.container == app.http.port,
-        "{} listens on port {} (http.port), not {}; the last part of --publish is the container's port",
-        app.name,
-        app.http.port,
-        publish.container
-    );
     let address = format!("http://{}:{}/", publish.address, publish.host.unwrap_or(app.http.port));
     let running = checkpoint::start_restored(&runtime, &app, &name, Some(publish), arguments.detach)?;
     let up = format!(

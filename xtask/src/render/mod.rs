@@ -12,6 +12,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, co
 use walkdir::WalkDir;
 
 use crate::app::{App, Source};
+use crate::diagnostic::{InputError, Problem, nearest};
 use crate::digest::Digest;
 use crate::engine::{CRIU_OPTIONS, Engine};
 use crate::lock::Lock;
@@ -59,27 +60,30 @@ impl Templates {
     fn render(&self, name: &str, values: &Value) -> Result<String> {
         let mut environment = environment();
         for (name, text) in &self.0 {
-            environment.add_template(name, text).map_err(|error| located(&error))?;
+            environment.add_template(name, text).map_err(|error| located(&error, values))?;
         }
         let template =
             environment.get_template(name).map_err(|_| anyhow!("templates/{name}: there is no such file"))?;
-        template.render(values).map_err(|error| located(&error))
+        template.render(values).map_err(|error| located(&error, values))
     }
 }
 
-/// A template's own mistake, with its file and line.
-fn located(error: &minijinja::Error) -> anyhow::Error {
-    let place = match (error.name(), error.line()) {
-        (Some(name), Some(line)) => format!("templates/{name}:{line}: "),
-        (Some(name), None) => format!("templates/{name}: "),
-        _ => "templates: ".to_owned(),
+/// A template's own mistake, where it stands in its file. `values` holds the variables there are.
+fn located(error: &minijinja::Error, values: &Value) -> anyhow::Error {
+    let message = format!("{}: {}", error.kind(), error.detail().unwrap_or("no more is known"));
+    let all = "a template's variables are those of `render::values` in xtask/src/render/mod.rs";
+    let (Some(name), Some(text), Some(span)) = (error.name(), error.template_source(), error.range()) else {
+        return InputError::plain(format!("templates: {error}"), all).into();
     };
-    let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
-    crate::diagnostic::InputError::plain(
-        format!("{place}{error}{source}"),
-        "a template's variables are those of `render::values` in xtask/src/render/mod.rs",
-    )
-    .into()
+    let known: Vec<String> = values.try_iter().into_iter().flatten().map(|key| key.to_string()).collect();
+    let word = text.get(span.clone()).unwrap_or_default().split(|c: char| !c.is_alphanumeric() && c != '_');
+    let word = word.into_iter().next().unwrap_or_default();
+    let near = (!known.iter().any(|name| name == word))
+        .then(|| nearest(word, known.iter().map(String::as_str)))
+        .flatten();
+    let help = near.map_or(all.to_owned(), |near| format!("did you mean `{near}`? {all}"));
+    let problem = Problem { message, span: Some(span), label: String::new(), help: Some(help) };
+    InputError { file: format!("templates/{name}"), text: text.to_owned(), problems: vec![problem] }.into()
 }
 
 /// Strict, and without any way to print a string that passed no filter of [`quote`].
@@ -207,6 +211,7 @@ fn values(app: &App, engine: Engine, role: Role, lock: Option<&Lock>) -> Value {
         java => java.version,
         engine => engine.to_string(),
         engine_title => Value::from_safe_string(engine.title().to_owned()),
+        class_archive => crate::plan::wants_archive(app) && engine == Engine::Criu,
         drop_capabilities => engine == Engine::Criu,
         min_pid => app.checkpoint.min_pid,
         jvm_options => engine.jvm_options(app),

@@ -17,11 +17,18 @@ while [ "$pid" -lt 1000 ]; do
   wait
 done
 
+# The archive of the application's classes, where the rock holds one. Without relocation its pages stay those of the
+# file, which are not dumped.
+classes=()
+if [ -e /jars/zipkin.jsa ]; then
+  classes=(-XX:SharedArchiveFile=/jars/zipkin.jsa -XX:+UnlockDiagnosticVMOptions -XX:ArchiveRelocationMode=0)
+fi
+
 # `exec java` would keep this shell's low PID, so the shell stays and forwards what ends a service.
 # The JVM holds no capability: one that the restoring container does not grant makes CRIU hang for ever.
 setpriv --inh-caps=-all --ambient-caps=-all \
   /usr/bin/java -XX:-UsePerfData -XX:+UseSerialGC '-XX:MinHeapFreeRatio=10' '-XX:MaxHeapFreeRatio=20' -Xms16m -Xmx256m \
-  -jar /jars/zipkin.jar </dev/null &
+"${classes[@]}" -jar /jars/zipkin.jar </dev/null &
 jvm=$!
 echo "$jvm" >"$run/jvm.pid"
 trap 'kill -TERM "$jvm" 2>/dev/null || :' TERM INT

@@ -1,0 +1,102 @@
+//! A checkpoint rock that runs: started, ready, warm. What is done with it then is its caller's.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, anyhow};
+
+use super::{Log, Start};
+use crate::app::App;
+use crate::diagnostic::causes;
+use crate::engine::Engine;
+use crate::http::Client;
+use crate::interrupt;
+use crate::plan::Packer;
+use crate::process::{Limit, TimedOut};
+use crate::rock::Role;
+use crate::runtime::{self, Container, ContainerSpec, Runtime};
+use crate::session::Session;
+
+/// A running application.
+pub struct Life<'a> {
+    pub app: &'a App,
+    pub container: &'a Container<'a>,
+    pub client: Client,
+    /// How long it took to be ready.
+    pub start: Start,
+}
+
+/// Runs the checkpoint rock `image`, waits until it is ready, and removes it after `work`. An error shows the end
+/// of the application's log. `extra` is environment that only this run has.
+pub fn with_running<T>(
+    session: &Session,
+    runtime: &Runtime,
+    app: &App,
+    image: &str,
+    extra: &[(&str, String)],
+    work: impl FnOnce(&Life<'_>) -> Result<T>,
+) -> Result<T> {
+    let engine = Engine::choose(app.engine, Packer::Native);
+    let port = runtime::free_port()?;
+    let mut spec = ContainerSpec::new(format!("{}-checkpoint", app.name), image);
+    spec.capabilities = engine.capabilities(Role::Checkpoint).to_vec();
+    spec.seccomp = engine.seccomp(Role::Checkpoint);
+    spec.publish = vec![runtime::Publish { host: Some(port), ..runtime::Publish::anywhere(app.http.port) }];
+    spec.environment = extra.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+    let asked = SystemTime::now();
+    let container = runtime.start(&spec)?;
+    let log = Log::default();
+    std::thread::scope(|scope| {
+        let follower = scope.spawn(|| log.follow(&container, &app.name, &session.progress));
+        let client = Client::new(port, app.limits.request);
+        let worked = ready(app, &container, &log, &client, asked).and_then(|start| {
+            session.progress.say(&format!(
+                "{} is up after {}",
+                app.name,
+                crate::progress::seconds(start.alone)
+            ));
+            work(&Life { app, container: &container, client, start })
+        });
+        // Ends the log, and with it the follower.
+        container.stop(Duration::from_secs(1));
+        log.finish(follower);
+        worked.map_err(|error| match interrupt::received() {
+            Some(_) => error,
+            None => anyhow!("{}\n{}", causes(&error), log.tail()),
+        })
+    })
+}
+
+fn ready(
+    app: &App,
+    container: &Container<'_>,
+    log: &Log,
+    client: &Client,
+    asked: SystemTime,
+) -> Result<Start> {
+    let started = container.started_at()?;
+    let limit = Limit::new("limits.ready", app.limits.ready);
+    let up = client
+        .wait_for(&app.http.ready, &limit, || log.alive(container, &app.name))
+        .with_context(|| format!("{} is not ready (http.ready, http.port {})", app.name, app.http.port))?;
+    let since = |from: SystemTime| up.duration_since(from).unwrap_or_default();
+    Ok(Start { with_container: since(asked), alone: since(started) })
+}
+
+impl Life<'_> {
+    /// Sends the warm-up requests.
+    pub fn warm_up(&self) -> Result<()> {
+        let limit = self.app.limits.warm_up;
+        let started = Instant::now();
+        for request in &self.app.http.warm_up {
+            for _ in 0..request.repeat {
+                interrupt::check()?;
+                if started.elapsed() > limit {
+                    let what = "the warm-up (http.warm-up)".to_owned();
+                    return Err(TimedOut { what, limit: Limit::new("limits.warm-up", limit) }.into());
+                }
+                self.client.expect(request).context("the warm-up (http.warm-up) failed")?;
+            }
+        }
+        Ok(())
+    }
+}

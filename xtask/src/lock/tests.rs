@@ -1,0 +1,150 @@
+//! The pin: stable text, and no change by hand that goes unseen.
+
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A pin as the tool wrote it under schema 1.
+const SAMPLE: &str = include_str!("../../tests/support/sample.lock");
+
+fn sample() -> Lock {
+    Lock::parse(SAMPLE).expect("the sample is valid")
+}
+
+#[track_caller]
+fn refused(text: &str, phrase: &str) {
+    let error = Lock::parse(text).expect_err("a changed lock");
+    assert!(format!("{error:#}").contains(phrase), "{error:#}");
+}
+
+#[test]
+fn the_text_is_stable() {
+    assert_eq!(sample().text().unwrap(), SAMPLE);
+    assert_eq!(Lock::parse(&sample().text().unwrap()).unwrap(), sample());
+}
+
+#[test]
+fn what_was_inserted_in_any_order_is_sorted() {
+    let mut lock = sample();
+    lock.inputs = ["z", "a", "m"].map(|name| (name.to_owned(), Digest::of(name))).into();
+    let text = lock.text().unwrap();
+    let inputs = text.split("[inputs]\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    assert!(inputs.lines().is_sorted(), "{inputs}");
+}
+
+#[test]
+fn an_equal_lock_is_left_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app/checkpoint.lock");
+    assert_eq!(Lock::read(&path).unwrap(), None);
+    sample().write(&path).unwrap();
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::OpenOptions::new().append(true).open(&path).unwrap().into_parts().0.set_modified(old).unwrap();
+    let modified = || fs::metadata(&path).unwrap().modified().unwrap();
+    sample().write(&path).unwrap();
+    assert_eq!(modified(), old);
+    let other = Lock { pid: 346, ..sample() };
+    other.write(&path).unwrap();
+    assert_ne!(modified(), old);
+    assert_eq!(Lock::read(&path).unwrap(), Some(other));
+    let names = fs::read_dir(path.parent().unwrap()).unwrap();
+    assert_eq!(names.count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn what_is_no_lock_of_this_schema() {
+    refused("", "it names no schema");
+    refused("not TOML", "it names no schema");
+    refused("schema = \"1\"", "it names no schema");
+    for schema in ["0", "2", "4294967295"] {
+        let text = SAMPLE.replacen("schema = 1", &format!("schema = {schema}"), 1);
+        refused(&text, &format!("its schema is {schema}; this version of the tool reads schema 1"));
+    }
+    refused("schema = 1", "missing field `app`");
+    refused(&SAMPLE.replacen("pid = 345", "pid = 345\npids = 1", 1), "unknown field `pids`");
+    refused(&SAMPLE.replacen("pid = 345", "pid = -1", 1), "invalid value");
+    refused(&SAMPLE.replacen("\"SETGID\"", "\"SYS_ADMIN\"", 1), "SYS_ADMIN");
+    refused(&SAMPLE.replacen("engine = \"criu\"", "engine = \"crio\"", 1), "crio");
+}
+
+#[test]
+fn an_unreadable_lock_names_its_file_and_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.lock");
+    fs::write(&path, "schema = 9").unwrap();
+    let error = format!("{:#}", Lock::read(&path).unwrap_err());
+    for phrase in [path.to_str().unwrap(), "`cargo xtask checkpoint`", "schema is 9"] {
+        assert!(error.contains(phrase), "{error}");
+    }
+}
+
+#[test]
+fn a_list_of_files_that_was_edited() {
+    let core = Digest::of("core").to_string();
+    for (from, to) in [
+        ("core-1.img\"\nmode", "core-2.img\"\nmode"),
+        ("mode = \"0644\"", "mode = \"4755\""),
+        ("owner = \"584792:584792\"", "owner = \"0:0\""),
+        ("size = 4\nsha256", "size = 5\nsha256"),
+        (core.as_str(), Digest::of("other").to_string().as_str()),
+        ("link = \"core-1.img\"", "link = \"/etc/passwd\""),
+        ("link = \"core-1.img\"\n", ""),
+        (&format!("sha256 = \"{core}\"\n"), ""),
+        (&sample().data.tree.to_string(), &core),
+    ] {
+        assert!(SAMPLE.contains(from), "{from}");
+        refused(&SAMPLE.replacen(from, to, 1), "its list of files was changed by hand");
+    }
+    let (head, tail) = SAMPLE.split_once("\n[[data.files]]").unwrap();
+    let mut entries: Vec<&str> = tail.split("\n[[data.files]]").collect();
+    entries.reverse();
+    refused(&format!("{head}\n[[data.files]]{}", entries.join("\n[[data.files]]")), "by hand");
+    refused(&format!("{head}\n[[data.files]]{}", entries[0]), "by hand");
+}
+
+#[test]
+fn hosts() {
+    let host = |architecture: &str, flags: &[&str]| Host {
+        architecture: architecture.into(),
+        kernel: flags.len().to_string(),
+        cpu_vendor: architecture.into(),
+        cpu_flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+    };
+    let dumped = host("x86_64", &["avx", "avx2", "sse"]);
+    let check = |other: Host, expected: Option<&str>| match (dumped.refuses(&other), expected) {
+        (None, None) => {}
+        (Some(reason), Some(phrase)) if reason.contains(phrase) => {}
+        (reason, _) => panic!("{reason:?}, expected {expected:?}"),
+    };
+    check(dumped.clone(), None);
+    check(host("x86_64", &["avx", "avx2", "avx512f", "sse"]), None);
+    check(host("x86_64", &["sse", "avx2", "avx"]), None);
+    check(host("x86_64", &["avx", "sse"]), Some("this CPU lacks avx2, which"));
+    check(host("x86_64", &["avx512f"]), Some("lacks avx, avx2, sse,"));
+    check(host("aarch64", &["avx", "avx2", "sse"]), Some("made on x86_64, this machine is aarch64"));
+    assert_eq!(Host::this().unwrap().refuses(&Host::this().unwrap()), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_survived(text in "(?s).{0,200}") {
+        let _ = Lock::parse(&text);
+    }
+
+    /// What parses after a mutation is a lock that agrees with itself, and reads back.
+    #[test]
+    fn a_mutation_is_survived(at in any::<prop::sample::Index>(), cut in 0..9usize, put in "(?s).{0,3}") {
+        let mut text: Vec<char> = SAMPLE.chars().collect();
+        let at = at.index(text.len());
+        let end = (at + cut).min(text.len());
+        text.splice(at..end, put.chars());
+        if let Ok(lock) = Lock::parse(&text.into_iter().collect::<String>()) {
+            prop_assert_eq!(lock.data.tree, Digest::of_value(&lock.data.files));
+            prop_assert_eq!(Lock::parse(&lock.text().unwrap()).unwrap(), lock);
+        }
+    }
+}
