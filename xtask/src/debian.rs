@@ -84,10 +84,14 @@ impl RootSpec {
         let extra = extra_options()?;
         let suite = &self.suite;
         let shell = Shell::new()?;
+        // As root, mmdebstrap mounts the host's /dev, /sys and /proc into the new root. In a mount namespace of its
+        // own they go with it, however it ends, and nothing that removes the folder can reach through them.
+        let root = rustix::process::geteuid().is_root();
+        let apart: &[&str] = if root { &["unshare", "--mount", "--"] } else { &[] };
         // Device nodes are the container engine's; mmdebstrap may make them only as root.
         let command = cmd!(
             shell,
-            "mmdebstrap --variant=minbase --format=tar --skip=output/dev {excluded...} --include={include}
+            "env {apart...} mmdebstrap --variant=minbase --format=tar --skip=output/dev {excluded...} --include={include}
              --customize-hook={user} --customize-hook={CLEANED} {extra...} {suite} {tar}"
         )
         .env("SOURCE_DATE_EPOCH", crate::pack::layer::MTIME.to_string())

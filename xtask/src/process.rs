@@ -19,7 +19,7 @@ use crate::interrupt;
 /// Between two looks at the clock and at signals.
 const POLL: Duration = Duration::from_millis(20);
 /// Between SIGTERM and SIGKILL of a command that outlives its limit.
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_secs(10);
 
 /// The upper bound of one wait, with the name a user knows it by.
 #[derive(Debug, Clone)]
