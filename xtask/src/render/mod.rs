@@ -70,18 +70,25 @@ impl Templates {
 
 /// A template's own mistake, where it stands in its file. `values` holds the variables there are.
 fn located(error: &minijinja::Error, values: &Value) -> anyhow::Error {
-    let message = format!("{}: {}", error.kind(), error.detail().unwrap_or("no more is known"));
-    let all = "a template's variables are those of `render::values` in xtask/src/render/mod.rs";
+    let help = "a template's variables are those of `render::values` in xtask/src/render/mod.rs";
     let (Some(name), Some(text), Some(span)) = (error.name(), error.template_source(), error.range()) else {
-        return InputError::plain(format!("templates: {error}"), all).into();
+        return InputError::plain(format!("templates: {error}"), help).into();
     };
-    let known: Vec<String> = values.try_iter().into_iter().flatten().map(|key| key.to_string()).collect();
-    let word = text.get(span.clone()).unwrap_or_default().split(|c: char| !c.is_alphanumeric() && c != '_');
-    let word = word.into_iter().next().unwrap_or_default();
-    let near = (!known.iter().any(|name| name == word))
-        .then(|| nearest(word, known.iter().map(String::as_str)))
-        .flatten();
-    let help = near.map_or(all.to_owned(), |near| format!("did you mean `{near}`? {all}"));
+    let detail = error.detail().unwrap_or("no more is known");
+    let mut message = format!("{}: {detail}", error.kind());
+    let mut help = help.to_owned();
+    if error.kind() == ErrorKind::UndefinedError || detail == "value is not a string" {
+        // The span may be that of a filter: what it was given stands before it.
+        let expression = text.get(..span.end).unwrap_or_default().rsplit("{{").next().unwrap_or_default();
+        let known: Vec<String> = values.try_iter().into_iter().flatten().map(|key| key.to_string()).collect();
+        let mut words = expression.split(|c: char| !c.is_alphanumeric() && c != '_');
+        if let Some(word) = words.find(|word| !word.is_empty() && !known.iter().any(|name| name == word)) {
+            message = format!("{message}; there is no variable `{word}`");
+            if let Some(near) = nearest(word, known.iter().map(String::as_str)) {
+                help = format!("did you mean `{near}`? {help}");
+            }
+        }
+    }
     let problem = Problem { message, span: Some(span), label: String::new(), help: Some(help) };
     InputError { file: format!("templates/{name}"), text: text.to_owned(), problems: vec![problem] }.into()
 }

@@ -8,11 +8,10 @@ use xshell::{Shell, cmd};
 
 use crate::digest::Digest;
 use crate::process::{self, Limit};
-use crate::session::Session;
 
-/// Puts the files of `commit` into `tree`.
-pub fn check_out(session: &Session, url: &str, commit: &str, tree: &Path, limit: &Limit) -> Result<()> {
-    let kept = session.workspace.state_folder("cache/git")?.join(Digest::of(url).short());
+/// Puts the files of `commit` into `tree`. Below `cache`, each URL has its bare repository.
+pub fn check_out(cache: &Path, url: &str, commit: &str, tree: &Path, limit: &Limit) -> Result<()> {
+    let kept = cache.join(Digest::of(url).short());
     let shell = Shell::new()?;
     // Asking for a password would wait for somebody who is not there.
     shell.set_var("GIT_TERMINAL_PROMPT", "0");
@@ -46,4 +45,51 @@ pub fn check_out(session: &Session, url: &str, commit: &str, tree: &Path, limit:
         limit,
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use fs_err as fs;
+
+    use super::*;
+
+    #[test]
+    fn one_commit_is_checked_out_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (origin, cache) = (folder.path().join("origin"), folder.path().join("cache"));
+        fs::create_dir_all(&cache).unwrap();
+        let shell = Shell::new().unwrap();
+        let git = |line: &str| {
+            let words = line.split(' ');
+            let user = ["-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main"];
+            process::read(cmd!(shell, "git -C {origin} {user...} {words...}"), &Limit::quick()).unwrap()
+        };
+        fs::create_dir(&origin).unwrap();
+        git("init --quiet");
+        let commits: Vec<String> = ["one", "two"]
+            .into_iter()
+            .map(|text| {
+                fs::write(origin.join("file"), text).unwrap();
+                git("add file");
+                git("commit --quiet -m x");
+                git("rev-parse HEAD")
+            })
+            .collect();
+        let url = format!("file://{}", origin.display());
+        let check = |commit: &str, expected: &str| {
+            let tree = folder.path().join(format!("tree-{commit}"));
+            match check_out(&cache, &url, commit, &tree, &Limit::quick()) {
+                Ok(()) => assert_eq!(fs::read_to_string(tree.join("file")).unwrap(), expected),
+                Err(error) => assert!(format!("{error:#}").contains(expected), "{error:#}"),
+            }
+        };
+        // An older commit than the branch's tip, which a server need not give by its id.
+        check(&commits[0], "one");
+        check(&commits[1], "two");
+        check(&"0".repeat(40), "has no commit 0000");
+        fs::remove_dir_all(&origin).unwrap();
+        fs::remove_dir_all(folder.path().join(format!("tree-{}", commits[0]))).unwrap();
+        // What was fetched once is not fetched again.
+        check(&commits[0], "one");
+    }
 }

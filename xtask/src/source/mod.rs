@@ -108,7 +108,7 @@ impl Source {
             }
             Source::Git { url, commit, build } => {
                 let tree = temporary.path().join("src");
-                git::check_out(session, url, commit, &tree, &limit)?;
+                git::check_out(&session.workspace.state_folder("cache/git")?, url, commit, &tree, &limit)?;
                 self.build(build, &tree, toolchain()?, session, &limit)?
             }
             Source::Directory { path, build } => {
