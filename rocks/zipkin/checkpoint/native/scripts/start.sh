@@ -33,10 +33,11 @@ jvm=$!
 echo "$jvm" >"$run/jvm.pid"
 trap 'kill -TERM "$jvm" 2>/dev/null || :' TERM INT
 
-# A trapped signal ends `wait` early, so it is asked again until the JVM is gone.
-status=0
+# A trapped signal ends `wait` early, so it is asked again until the JVM is gone. Only the last one tells how: bash
+# keeps the status of a child, and the one before may be that of the signal.
 while kill -0 "$jvm" 2>/dev/null; do
-  status=0
-  wait "$jvm" 2>/dev/null || status=$?
+  wait "$jvm" 2>/dev/null || :
 done
+status=0
+wait "$jvm" || status=$?
 exit "$status"
