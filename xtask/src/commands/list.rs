@@ -36,8 +36,9 @@ pub fn run(session: &Session, global: &Global) -> Result<()> {
             }
             None => ("-".into(), "-".into()),
         };
-        let ratio =
-            Report::read(&session.workspace, &app.name).map(|report| format!("{:.1}x", report.ratio()));
+        // Figures outlive a pin that was deleted, and then tell nothing.
+        let report = lock.as_ref().and_then(|_| Report::read(&session.workspace, &app.name));
+        let ratio = report.map(|report| format!("{:.1}x", report.ratio()));
         let source = match &lock {
             Some(lock) if lock.source.local => format!("{} (local)", lock.source.from),
             Some(lock) => lock.source.from.clone(),

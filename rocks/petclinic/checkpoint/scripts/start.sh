@@ -19,15 +19,16 @@ done
 
 # `exec java` would keep this shell's low PID, so the shell stays and forwards what ends a service.
   /usr/bin/java '-XX:CRaCCheckpointTo=/checkpoint-data' '-XX:CRaCMinPid=1000' -XX:+UseSerialGC '-XX:MinHeapFreeRatio=10' '-XX:MaxHeapFreeRatio=20' -Xms16m -Xmx256m \
-  -jar /jars/petclinic.jar </dev/null &
+-jar /jars/petclinic.jar </dev/null &
 jvm=$!
 echo "$jvm" >"$run/jvm.pid"
 trap 'kill -TERM "$jvm" 2>/dev/null || :' TERM INT
 
-# A trapped signal ends `wait` early, so it is asked again until the JVM is gone.
-status=0
+# A trapped signal ends `wait` early, so it is asked again until the JVM is gone. Only the last one tells how: bash
+# keeps the status of a child, and the one before may be that of the signal.
 while kill -0 "$jvm" 2>/dev/null; do
-  status=0
-  wait "$jvm" 2>/dev/null || status=$?
+  wait "$jvm" 2>/dev/null || :
 done
+status=0
+wait "$jvm" || status=$?
 exit "$status"

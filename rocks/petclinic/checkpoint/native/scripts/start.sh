@@ -17,19 +17,27 @@ while [ "$pid" -lt 1000 ]; do
   wait
 done
 
+# The archive of the application's classes, where the rock holds one. Without relocation its pages stay those of the
+# file, which are not dumped.
+classes=()
+if [ -e /jars/petclinic.jsa ]; then
+  classes=(-XX:SharedArchiveFile=/jars/petclinic.jsa -XX:+UnlockDiagnosticVMOptions -XX:ArchiveRelocationMode=0)
+fi
+
 # `exec java` would keep this shell's low PID, so the shell stays and forwards what ends a service.
 # The JVM holds no capability: one that the restoring container does not grant makes CRIU hang for ever.
 setpriv --inh-caps=-all --ambient-caps=-all \
   /usr/bin/java -XX:-UsePerfData -XX:+UseSerialGC '-XX:MinHeapFreeRatio=10' '-XX:MaxHeapFreeRatio=20' -Xms16m -Xmx256m \
-  -jar /jars/petclinic.jar </dev/null &
+"${classes[@]}" -jar /jars/petclinic.jar </dev/null &
 jvm=$!
 echo "$jvm" >"$run/jvm.pid"
 trap 'kill -TERM "$jvm" 2>/dev/null || :' TERM INT
 
-# A trapped signal ends `wait` early, so it is asked again until the JVM is gone.
-status=0
+# A trapped signal ends `wait` early, so it is asked again until the JVM is gone. Only the last one tells how: bash
+# keeps the status of a child, and the one before may be that of the signal.
 while kill -0 "$jvm" 2>/dev/null; do
-  status=0
-  wait "$jvm" 2>/dev/null || status=$?
+  wait "$jvm" 2>/dev/null || :
 done
+status=0
+wait "$jvm" || status=$?
 exit "$status"

@@ -23,6 +23,8 @@ criu restore --unprivileged --images-dir /checkpoint-data --work-dir "$run" --lo
 --shell-job --tcp-established --tcp-close --file-locks --ext-unix-sk \
   --skip-file-rwx-check "$@" &
 criu=$!
+stopped=
+trap 'stopped=yes' TERM
 
 # CRIU writes its statistics when every task runs again. A restore that misses a capability never gets there
 # and never ends either, so it is ended here.
@@ -37,10 +39,21 @@ criu=$!
   kill -KILL 0
 ) &
 
+# A trapped signal ends `wait` early, so it is asked again until CRIU, and with it the application, is gone. The
+# first `wait` comes before the first look: a CRIU that is gone already has a status, too.
 status=0
 wait "$criu" || status=$?
+while kill -0 "$criu" 2>/dev/null; do
+  status=0
+  wait "$criu" || status=$?
+done
 if [ ! -e "$run/stats-restore" ]; then
   echo "restore: failed (exit code $status): $(first_error)" >&2
+  exit 1
+fi
+# CRIU ends with 0 however the application ended: unless it was told to, that is a failure.
+if [ "$status" = 0 ] && [ -z "$stopped" ]; then
+  echo "restore: petclinic ended by itself" >&2
   exit 1
 fi
 exit "$status"

@@ -39,8 +39,10 @@ trap 'stopped=yes' TERM
   kill -KILL 0
 ) &
 
-# A trapped signal ends `wait` early, so it is asked again until CRIU, and with it the application, is gone.
+# A trapped signal ends `wait` early, so it is asked again until CRIU, and with it the application, is gone. The
+# first `wait` comes before the first look: a CRIU that is gone already has a status, too.
 status=0
+wait "$criu" || status=$?
 while kill -0 "$criu" 2>/dev/null; do
   status=0
   wait "$criu" || status=$?
