@@ -55,7 +55,6 @@ pub fn start_restored<'a>(
     spec.detached = detached;
     let asked = SystemTime::now();
     let container = runtime.start(&spec)?;
-    let started = container.started_at()?;
     let limit = Limit::new("limits.restore", app.limits.restore);
     let client = Client::new(port, app.limits.request);
     let ended = || match container.exit_code() {
@@ -65,6 +64,8 @@ pub fn start_restored<'a>(
     };
     match client.wait_for(&app.http.ready, &limit, ended) {
         Ok(up) => {
+            // Asked for afterwards: the question takes longer than a good part of a restore.
+            let started = container.started_at()?;
             let since = |from: SystemTime| up.duration_since(from).unwrap_or_default();
             let start = Start { with_container: since(asked), alone: since(started) };
             Ok(Running { container, port, start })
