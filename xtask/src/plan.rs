@@ -215,7 +215,8 @@ fn archive(state: &State) -> Option<(Step, Reason)> {
     (!state.archive).then_some((Step::Train, Reason::NotMade))
 }
 
-fn changed(now: &Inputs, pinned: &Inputs, which: impl Fn(&str) -> bool) -> Option<Reason> {
+/// The inputs that `which` selects and that differ, as a reason.
+pub fn changed(now: &Inputs, pinned: &Inputs, which: impl Fn(&str) -> bool) -> Option<Reason> {
     let names: Vec<String> = now
         .keys()
         .chain(pinned.keys().filter(|name| !now.contains_key(*name)))

@@ -62,13 +62,28 @@ pub fn from_pin(session: &Session, app: &App, lock: &Lock) -> Result<Image> {
     let image = rocks::restore(session, &templates, app, &source, &parts, &lock.data.files)?;
     ensure!(
         image.manifest == lock.rocks.restore,
-        "the restore rock of {0} would be {1}, but the pin says {2}: app.toml or a template has changed since; \
+        "the restore rock of {0} would be {1}, but the pin says {2}; {3}; \
          run `cargo xtask checkpoint {0}`, which redoes only what depends on it",
         app.name,
         image.manifest,
-        lock.rocks.restore
+        lock.rocks.restore,
+        changed(session, app, lock, &templates)
     );
     Ok(image)
+}
+
+/// Which inputs differ from the pin's, as far as this machine can tell.
+fn changed(session: &Session, app: &App, lock: &Lock, templates: &Templates) -> String {
+    let differing = plan::inputs(session, app, &app.source, templates).ok().and_then(|mut inputs| {
+        if let (true, Some(pinned)) = (lock.source.local, lock.inputs.get("source")) {
+            inputs.insert("source".into(), *pinned);
+        }
+        plan::changed(&inputs, &lock.inputs, |_| true)
+    });
+    match differing {
+        Some(reason) => reason.to_string(),
+        None => "it was made by another version of this tool".to_owned(),
+    }
 }
 
 /// What the pinned rocks are made of.
