@@ -50,7 +50,11 @@ fi
 
 started=$(date +%s%N)
 criu dump --unprivileged --tree "$pid" --images-dir "$data" --work-dir "$run" --log-file dump.log -v2 \
---shell-job --tcp-established --tcp-close --file-locks --ext-unix-sk \
+  --shell-job \
+  --tcp-established \
+  --tcp-close \
+  --file-locks \
+  --ext-unix-sk \
   --ghost-limit 20971520 >/dev/null 2>"$run/criu.stderr" ||
   fail "$(grep -m 1 -h Error "$run/dump.log" "$run/criu.stderr" || echo "criu dump failed without an error in its log")"
 ended=$(date +%s%N)

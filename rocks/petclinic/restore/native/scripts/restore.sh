@@ -20,7 +20,11 @@ done </checkpoint-data/inherit-fd
 # outlive it, to report how it ended.
 trap '' TERM
 criu restore --unprivileged --images-dir /checkpoint-data --work-dir "$run" --log-file restore.log -v2 \
---shell-job --tcp-established --tcp-close --file-locks --ext-unix-sk \
+  --shell-job \
+  --tcp-established \
+  --tcp-close \
+  --file-locks \
+  --ext-unix-sk \
   --skip-file-rwx-check "$@" &
 criu=$!
 stopped=
