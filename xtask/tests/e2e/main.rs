@@ -1,0 +1,15 @@
+//! End to end, in containers: the real program against a temporary workspace.
+//!
+//! `cargo xtask test` runs them; by hand, `cargo test --test e2e -- --ignored --test-threads=1 --nocapture`.
+//! What is slow to make (base layer, build image, Pebble, Maven's cache) is shared with the repository's own
+//! `target/xtask`, or with `XTASK_STATE`. Without podman they fail: a test that is skipped proves nothing.
+
+mod disk;
+mod faults;
+mod incremental;
+mod interrupted;
+mod pebble;
+mod sources;
+mod support;
+mod whole;
+mod zipkin;
