@@ -104,6 +104,8 @@ pub enum Reason {
     Missing(&'static str),
     /// Nothing of it is in the store yet.
     NotMade,
+    /// The inputs are the pin's, but the restore rock would differ.
+    Drifted,
     /// `--force`.
     Forced,
     /// Another step of this plan needs it.
@@ -118,6 +120,7 @@ impl fmt::Display for Reason {
             Reason::Changed(names) => write!(f, "changed since the pin: {}", names.join(", ")),
             Reason::Missing(what) => write!(f, "the store has lost {what}"),
             Reason::NotMade => f.write_str("not made yet"),
+            Reason::Drifted => f.write_str("this version of the tool packs it otherwise"),
             Reason::Forced => f.write_str("--force"),
             Reason::Needed => f.write_str("a later step needs it"),
         }
@@ -151,6 +154,8 @@ pub struct State {
     pub pinned: Option<Inputs>,
     /// The first thing the pin names and the store has not.
     pub missing: Option<&'static str>,
+    /// Whether the pin's restore rock would be packed otherwise now, as by another version of this tool.
+    pub drifted: bool,
     /// Whether the base layer is in the store.
     pub base: bool,
     /// Whether Pebble is.
@@ -173,7 +178,8 @@ pub fn checkpoint(inputs: &Inputs, state: &State, force: bool) -> Plan {
     };
     let repack = dump.clone().map(|_| Reason::Needed).or_else(|| {
         let pinned = state.pinned.as_ref()?;
-        changed(inputs, pinned, |name| RESTORE_ONLY.contains(&name))
+        let changed = changed(inputs, pinned, |name| RESTORE_ONLY.contains(&name));
+        changed.or(state.drifted.then_some(Reason::Drifted))
     });
     let mut steps = vec![(Step::Render, Reason::Always)];
     if let Some(reason) = dump {
@@ -317,6 +323,7 @@ pub fn state(
     Ok(State {
         pinned: lock.map(|lock| lock.inputs.clone()),
         missing: lock.and_then(|lock| missing(session, lock)),
+        drifted: false,
         base: base(app).cached(session)?.is_some(),
         pebble: pebble::cached(session)?.is_some(),
         jar: source.cached(app, session)?.is_some(),
@@ -339,6 +346,7 @@ mod tests {
         State {
             pinned,
             missing: None,
+            drifted: false,
             base: true,
             pebble: true,
             jar: true,
@@ -364,6 +372,7 @@ mod tests {
         // An input that an older tool did not know of.
         check(&[now[0], now[1], now[2], ("new", "1")], state(), false, &whole);
         check(&now, State { missing: Some("the jar"), ..state() }, false, &whole);
+        check(&now, State { drifted: true, ..state() }, false, &[Render, PackRestore, Prove, Pin]);
         check(&now, State { pinned: None, ..state() }, false, &whole);
         let empty = State { pinned: None, base: false, pebble: false, jar: false, archive: false, ..state() };
         let all =

@@ -189,7 +189,8 @@ fn service_entries(
     ];
     for (path, rendered) in render::native_files(templates, app, role)? {
         let path = match path.to_str() {
-            Some("layer.yaml") => format!("{PEBBLE_FOLDER}/layers/001-{}.yaml", app.name),
+            // Not the application's name: Pebble refuses a label of fewer than three letters.
+            Some("layer.yaml") => format!("{PEBBLE_FOLDER}/layers/001-application.yaml"),
             Some(path) => format!("/{path}"),
             None => anyhow::bail!("a rendered file's name is UTF-8"),
         };

@@ -6,9 +6,8 @@ use anyhow::{Context, Result, bail};
 
 use super::life::{Life, with_running};
 use super::{Dumped, collect, dump_service};
-use crate::app::{App, Request};
+use crate::app::App;
 use crate::digest::Digest;
-use crate::http::Client;
 use crate::process::Limit;
 use crate::runtime::Runtime;
 use crate::session::Session;
@@ -17,7 +16,7 @@ use crate::session::Session;
 pub fn dump(session: &Session, runtime: &Runtime, app: &App, image: &str) -> Result<Dumped> {
     with_running(session, runtime, app, image, &[], |life| {
         life.warm_up()?;
-        let answers = verify(&life.client, &app.http.verify).context("verify, before the dump")?;
+        let answers = verify(life).context("http.verify, before the dump")?;
         life.trigger()?;
         let (pid, froze) = life.wait_for_dump()?;
         let files = collect::collect(&session.store, life.container, &app.name)?;
@@ -73,6 +72,6 @@ fn remedy(reason: &str, app: &App) -> String {
 }
 
 /// Sends every request and returns the digests of the answers.
-fn verify(client: &Client, requests: &[Request]) -> Result<Vec<Digest>> {
-    requests.iter().map(|request| Ok(client.expect(request)?.digest())).collect()
+fn verify(life: &Life<'_>) -> Result<Vec<Digest>> {
+    life.app.http.verify.iter().map(|request| Ok(life.expect(request)?.digest())).collect()
 }

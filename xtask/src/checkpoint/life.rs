@@ -5,10 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, anyhow};
 
 use super::{Log, Start};
-use crate::app::App;
+use crate::app::{App, Request};
 use crate::diagnostic::causes;
 use crate::engine::Engine;
-use crate::http::Client;
+use crate::http::{Answer, Client};
 use crate::interrupt;
 use crate::plan::Packer;
 use crate::process::{Limit, TimedOut};
@@ -21,6 +21,7 @@ pub struct Life<'a> {
     pub app: &'a App,
     pub container: &'a Container<'a>,
     pub client: Client,
+    pub log: &'a Log,
     /// How long it took to be ready.
     pub start: Start,
 }
@@ -54,7 +55,7 @@ pub fn with_running<T>(
                 app.name,
                 crate::progress::seconds(start.alone)
             ));
-            work(&Life { app, container: &container, client, start })
+            work(&Life { app, container: &container, client, log: &log, start })
         });
         // Ends the log, and with it the follower.
         container.stop(Duration::from_secs(1));
@@ -94,9 +95,23 @@ impl Life<'_> {
                     let what = "the warm-up (http.warm-up)".to_owned();
                     return Err(TimedOut { what, limit: Limit::new("limits.warm-up", limit) }.into());
                 }
-                self.client.expect(request).context("the warm-up (http.warm-up) failed")?;
+                self.expect(request).context("the warm-up (http.warm-up) failed")?;
             }
         }
         Ok(())
+    }
+
+    /// Sends a request whose answer is expected. A connection that breaks says little; that the application ended
+    /// says more, and may be known a moment later.
+    pub fn expect(&self, request: &Request) -> Result<Answer> {
+        self.client.expect(request).map_err(|error| {
+            for _ in 0..10 {
+                if let Err(ended) = self.log.alive(self.container, &self.app.name) {
+                    return ended.context(causes(&error));
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            error
+        })
     }
 }

@@ -70,7 +70,7 @@ impl Log {
     /// An error once the service or its container has ended.
     pub fn alive(&self, container: &Container<'_>, app: &str) -> Result<()> {
         if let Some(ended) = self.ended() {
-            bail!("{app} ended before it was ready (Pebble: {ended})");
+            bail!("{app} ended (Pebble: {ended})");
         }
         let code = container.exit_code().with_context(|| {
             format!(
@@ -79,7 +79,7 @@ impl Log {
             )
         })?;
         match code {
-            Some(code) => bail!("the container of {app} ended with exit code {code} before {app} was ready"),
+            Some(code) => bail!("the container of {app} ended with exit code {code}"),
             None => Ok(()),
         }
     }

@@ -42,7 +42,12 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
         None
     });
     let _alone = if global.plan { None } else { Some(session.workspace.exclusive(&app.name)?) };
-    let state = plan::state(session, &app, &source, &inputs, lock.as_ref())?;
+    let mut state = plan::state(session, &app, &source, &inputs, lock.as_ref())?;
+    if let (Some(lock), None) = (&lock, state.missing) {
+        let parts = super::pack::parts_of(lock);
+        let packed = rocks::restore(session, &templates, &app, &source, &parts, &lock.data.files)?;
+        state.drifted = packed.manifest != lock.rocks.restore;
+    }
     let plan = plan::checkpoint(&inputs, &state, arguments.force);
     if global.plan {
         print!("{plan}");
