@@ -94,8 +94,9 @@ impl RootSpec {
             "env {apart...} mmdebstrap --variant=minbase --format=tar --skip=output/dev {excluded...} --include={include}
              --customize-hook={user} --customize-hook={CLEANED} {extra...} {suite} {tar}"
         )
-        .env("SOURCE_DATE_EPOCH", crate::pack::layer::MTIME.to_string())
-        .env("TMPDIR", temporary.path());
+        .env("SOURCE_DATE_EPOCH", crate::pack::layer::MTIME.to_string());
+        // An ordinary user's mmdebstrap works as another user of its own, who could not enter our folder.
+        let command = if root { command.env("TMPDIR", temporary.path()) } else { command };
         let limit = Limit::new("the tool's own limit for mmdebstrap", std::time::Duration::from_secs(1800));
         let mut said = Vec::new();
         let status = process::stream(command, &limit, |line| {

@@ -176,6 +176,11 @@ impl Engine {
             ),
             Profile::None => {}
         }
+        let collector = |option: &String| option.starts_with("-XX:+Use") && option.ends_with("GC");
+        if app.java.options.iter().any(collector) {
+            // The JVM does not start with two.
+            options.retain(|option| !collector(option));
+        }
         options.extend(app.java.options.iter().cloned());
         options
     }

@@ -14,7 +14,7 @@ const POLL: Duration = Duration::from_millis(3);
 /// How much of an answer an error shows.
 const SHOWN: usize = 400;
 
-/// A client for one application on this machine's loopback.
+/// A client for one application of this machine.
 pub struct Client {
     agent: ureq::Agent,
     base: String,
@@ -43,15 +43,15 @@ impl Answer {
 }
 
 impl Client {
-    /// A client for `127.0.0.1:port`; no request takes longer than `limit`.
-    pub fn new(port: u16, limit: Duration) -> Client {
+    /// A client for `host:port`; no request takes longer than `limit`.
+    pub fn new(host: &str, port: u16, limit: Duration) -> Client {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_global(Some(limit))
             .build();
-        Client { agent: config.new_agent(), base: format!("http://127.0.0.1:{port}"), limit }
+        Client { agent: config.new_agent(), base: format!("http://{host}:{port}"), limit }
     }
 
     /// Sends one request.
@@ -77,6 +77,12 @@ impl Client {
         let status = response.status().as_u16();
         let bytes = response.body_mut().with_config().limit(64 << 20).read_to_vec().with_context(what)?;
         Ok(Answer { status, body: String::from_utf8_lossy(&bytes).into_owned() })
+    }
+
+    /// As this client, but no request takes longer than what is left of another limit.
+    pub fn within(&self, left: Duration) -> Client {
+        let limit = self.limit.min(left.max(Duration::from_millis(1)));
+        Client { base: self.base.clone(), ..Client::new("", 0, limit) }
     }
 
     /// Sends one request, whose answer must have the expected status.
@@ -107,8 +113,7 @@ impl Client {
         let started = Instant::now();
         let mut asked = Instant::now();
         // A probe must not hang for the whole limit of a request: what does not answer yet is asked again.
-        let probe = Client::new(0, Duration::from_secs(2).min(self.limit));
-        let probe = Client { base: self.base.clone(), ..probe };
+        let probe = self.within(Duration::from_secs(2));
         loop {
             interrupt::check()?;
             let last = match probe.send(&request) {
@@ -190,7 +195,7 @@ mod tests {
     }
 
     fn client(port: u16) -> Client {
-        Client::new(port, Duration::from_secs(10))
+        Client::new("127.0.0.1", port, Duration::from_secs(10))
     }
 
     fn ready(milliseconds: u64) -> Limit {
@@ -250,7 +255,7 @@ mod tests {
     #[test]
     fn a_request_that_hangs() {
         let port = server(|_| HANG.into());
-        let client = Client::new(port, Duration::from_millis(100));
+        let client = Client::new("127.0.0.1", port, Duration::from_millis(100));
         let started = Instant::now();
         says(client.send(&get("/slow")), &["GET /slow", "100ms (limits.request)"]);
         says(client.wait_for("/slow", &ready(250), || Ok(())), &["limits.ready", "last seen: GET /slow"]);

@@ -218,7 +218,9 @@ fn supervise<T>(
     let group = Pid::from_child(&child);
     let (ended, watch) = channel::<()>();
     let end = Instant::now().checked_add(limit.duration);
-    std::thread::scope(|scope| {
+    std::thread::scope(move |scope| {
+        // Moved in here: should `work` panic, the watchdog sees the channel close and ends.
+        let ended = ended;
         let watchdog = scope.spawn(move || {
             loop {
                 match watch.recv_timeout(POLL) {

@@ -1,7 +1,7 @@
 //! What a person sees while the tool works: a spinner on a terminal, plain lines elsewhere, and at the end the
 //! time each step took.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -103,8 +103,8 @@ impl Progress {
 
     fn print(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| error_line(line)),
+            None => error_line(line),
         }
     }
 
@@ -116,6 +116,11 @@ impl Progress {
         parts.push(format!("  {:>7}  in all", seconds(self.started.elapsed())));
         parts.join("\n")
     }
+}
+
+/// A reader that has gone (`| head`) must not take the work with it.
+fn error_line(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Seconds for people: `0.17s`, `6.1s`, `134s`.

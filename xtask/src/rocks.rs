@@ -23,6 +23,8 @@ use crate::toolchain::debian_architecture;
 
 /// Where Pebble, running as the daemon user, keeps its layers, state and socket, as in Ubuntu's rocks.
 const PEBBLE_FOLDER: &str = "/var/lib/pebble/default";
+/// Changes whenever the same parts are packed into other bytes.
+pub const PACKING: u32 = 1;
 /// CRIU in a Debian root.
 const CRIU: &str = "/usr/sbin/criu";
 
@@ -119,7 +121,7 @@ fn pack_rock(
 
 /// A packed layer; one that was packed from the same entries before is not packed again.
 fn layer(session: &Session, entries: &[Entry]) -> Result<Blob> {
-    let memo = Memo::of(&session.workspace, "layer", &Digest::of_value(&entries))?;
+    let memo = Memo::of(&session.workspace, "layer", &Digest::of_value(&(PACKING, entries)))?;
     if let Some(blob) = memo.get::<Blob>().filter(|blob| session.store.has(&blob.digest, blob.size)) {
         return Ok(blob);
     }
@@ -128,7 +130,8 @@ fn layer(session: &Session, entries: &[Entry]) -> Result<Blob> {
     Ok(blob)
 }
 
-fn labels(app: &App, source: &Source, role: Role) -> BTreeMap<String, String> {
+/// What a rock says of itself, as OCI labels and annotations.
+pub fn labels(app: &App, source: &Source, role: Role) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
         ("org.opencontainers.image.title".to_owned(), render::rock_name(app, role).to_owned()),
         ("org.opencontainers.image.version".to_owned(), app.version.clone()),

@@ -33,7 +33,7 @@ impl Store {
     pub fn open(root: &Path) -> Result<Store> {
         let store = Store { root: root.to_owned() };
         for folder in [store.blobs(), store.partial()] {
-            fs_err::create_dir_all(folder)?;
+            crate::workspace::create_folder(&folder)?;
         }
         Ok(store)
     }

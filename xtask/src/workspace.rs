@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fs_err as fs;
+use rustix::fs::FlockOperation;
 
 /// The repository, and what is made at run time below `target/xtask`.
 #[derive(Debug, Clone)]
@@ -39,9 +40,14 @@ impl Workspace {
         self.root.join("templates")
     }
 
+    /// What is in [`Workspace::state`].
+    pub const STATE: [&str; 8] =
+        ["cache", "memo", "reports", "rocks", "store", "tmp", "locks", "CACHEDIR.TAG"];
+
     /// Everything made at run time. `XTASK_STATE` moves it, as to a larger disk.
     pub fn state(&self) -> PathBuf {
-        std::env::var_os("XTASK_STATE").map_or_else(|| self.root.join("target/xtask"), PathBuf::from)
+        let moved = std::env::var_os("XTASK_STATE").and_then(|path| std::path::absolute(path).ok());
+        moved.unwrap_or_else(|| self.root.join("target/xtask"))
     }
 
     /// A folder below [`Workspace::state`], created if need be.
@@ -59,22 +65,37 @@ impl Workspace {
         Ok(folder)
     }
 
-    /// A temporary folder that disappears with its value; [`crate::sweep`] removes those of killed runs.
+    /// A temporary folder that disappears with its value; those of killed runs are swept by the next.
     pub fn temporary(&self) -> Result<tempfile::TempDir> {
         let folder = self.state_folder("tmp")?;
         let prefix = format!("{}-", std::process::id());
         Ok(tempfile::Builder::new().prefix(&prefix).tempdir_in(folder)?)
     }
 
-    /// Waits for nobody: an error if another run works on the application. The lock dies with its process.
-    pub fn exclusive(&self, app: &str) -> Result<std::fs::File> {
-        let path = self.state_folder("locks")?.join(app);
+    /// Nobody else works on the application, and nobody cleans. Waits for nobody; the locks die with their process.
+    pub fn exclusive(&self, app: &str) -> Result<[std::fs::File; 2]> {
+        let shared = self.sharing()?;
+        let busy = format!("another `cargo xtask` is working on {app}");
+        Ok([shared, self.flock(app, FlockOperation::NonBlockingLockExclusive, &busy)?])
+    }
+
+    /// Nobody cleans.
+    pub fn sharing(&self) -> Result<std::fs::File> {
+        self.flock(".store", FlockOperation::NonBlockingLockShared, "`cargo xtask clean` is running")
+    }
+
+    /// Nobody else works on anything.
+    pub fn alone(&self) -> Result<std::fs::File> {
+        self.flock(".store", FlockOperation::NonBlockingLockExclusive, "another `cargo xtask` is at work")
+    }
+
+    fn flock(&self, name: &str, how: FlockOperation, busy: &str) -> Result<std::fs::File> {
+        let path = self.state_folder("locks")?.join(name);
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        give_to_owner_of(path.parent().unwrap_or(&self.root), &path)?;
+        match rustix::fs::flock(&file, how) {
             Ok(()) => Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                anyhow::bail!("another `cargo xtask` is working on {app}; wait for it")
-            }
+            Err(rustix::io::Errno::WOULDBLOCK) => anyhow::bail!("{busy}; wait for it"),
             Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
     }
@@ -86,16 +107,21 @@ impl Workspace {
 }
 
 /// Creates a folder and those above it; each belongs to whom the one above belongs to.
-fn create_folder(folder: &Path) -> Result<()> {
+pub fn create_folder(folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
     let above = folder.parent().context("the root folder exists")?;
     create_folder(above)?;
     fs::create_dir(folder).or_else(|error| if folder.is_dir() { Ok(()) } else { Err(error) })?;
+    give_to_owner_of(above, folder)
+}
+
+/// Under sudo, what is put into somebody's folder is theirs.
+fn give_to_owner_of(folder: &Path, path: &Path) -> Result<()> {
     if rustix::process::geteuid().is_root() {
-        let owner = std::fs::metadata(above)?;
-        unix::chown(folder, Some(owner.uid()), Some(owner.gid()))?;
+        let owner = std::fs::metadata(folder)?;
+        unix::chown(path, Some(owner.uid()), Some(owner.gid()))?;
     }
     Ok(())
 }
@@ -106,11 +132,7 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let folder = path.parent().context("a file has a folder")?;
     create_folder(folder)?;
     let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
-    // Under sudo, what is written into somebody's checkout stays theirs.
-    if rustix::process::geteuid().is_root() {
-        let owner = std::fs::metadata(folder)?;
-        unix::fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
-    }
+    give_to_owner_of(folder, file.path())?;
     file.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))?;
     file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;

@@ -73,7 +73,8 @@ fn files_end_in_one_line_break() {
 fn what_a_pin_changes() {
     let jar = app("local", "source.jar = \"app.jar\"\n");
     for (name, app) in samples().into_iter().chain([("local", jar)]) {
-        let pin = Lock::parse(include_str!("support/sample.lock")).unwrap();
+        let mut pin = Lock::parse(include_str!("support/sample.lock")).unwrap();
+        pin.engine = Engine::choose(app.engine, Packer::Rockcraft);
         let (before, after) = (rendered(&app), render(&TEMPLATES, &app, Some(&pin)).unwrap());
         let changed: Vec<&str> = after
             .iter()
@@ -92,6 +93,10 @@ fn what_a_pin_changes() {
         let rock = text(&after, "checkpoint/rockcraft.yaml");
         let pinned = rock.contains(&pin.source.jar.hex());
         assert_eq!(pinned, matches!(app.source, Source::Jar { .. }), "{name}");
+        // Data that the other engine dumped is nothing to this rock.
+        pin.engine = if pin.engine == Engine::Criu { Engine::Crac } else { Engine::Criu };
+        let other = render(&TEMPLATES, &app, Some(&pin)).unwrap();
+        assert!(!other.contains_key(Path::new("restore/data.sha256")), "{name}");
     }
 }
 
@@ -185,14 +190,16 @@ fn check_services(app: &App, engine: Engine, role: Role, file: &Yaml) -> Result<
         let service = format!("{name}-restore");
         prop_assert_eq!(names, [service.as_str()]);
         prop_assert_eq!(services[&service]["command"].as_str(), Some(restore.as_str()));
-        prop_assert_eq!(services[&service]["summary"].as_str(), Some(app.summary.as_str()));
+        let summary = format!("Restores {name}");
+        prop_assert_eq!(services[&service]["summary"].as_str(), Some(summary.as_str()));
         return Ok(());
     }
     let dumps = format!("{name}-checkpoint");
     prop_assert_eq!(names, [name.as_str(), dumps.as_str()]);
     prop_assert_eq!(services[&dumps]["command"].as_str(), Some(dump.as_str()));
     prop_assert_eq!(services[name]["command"].as_str(), Some("/scripts/start.sh"));
-    prop_assert_eq!(services[name]["summary"].as_str(), Some(app.summary.as_str()));
+    let summary = format!("Runs {name}");
+    prop_assert_eq!(services[name]["summary"].as_str(), Some(summary.as_str()));
     let expected = engine.environment(app);
     let found: BTreeMap<String, String> = match &services[name].get("environment") {
         Some(map) => serde_yaml_ng::from_value((*map).clone()).expect("a map of strings"),

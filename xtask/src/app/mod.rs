@@ -193,7 +193,7 @@ pub enum EngineChoice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PackerChoice {
-    /// rockcraft where it is installed, native otherwise.
+    /// Native.
     Auto,
     /// `rockcraft pack` (Ubuntu).
     Rockcraft,

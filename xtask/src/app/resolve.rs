@@ -36,7 +36,7 @@ pub fn app(r: &mut Reader<'_>, root: &DeTable<'_>, name: &str, folder: &Path) ->
         packer: r.setting(
             &top,
             "packer",
-            fixed(PackerChoice::Auto, "rockcraft where it is installed, native otherwise"),
+            fixed(PackerChoice::Auto, "native: it needs nothing but Debian packages"),
             |r, v| r.string(v, |text| check::choice(text, check::PACKERS)),
         ),
         // A stand-in where there is none: the reader holds the reason.

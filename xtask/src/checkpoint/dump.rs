@@ -73,5 +73,5 @@ fn remedy(reason: &str, app: &App) -> String {
 
 /// Sends every request and returns the digests of the answers.
 fn verify(life: &Life<'_>) -> Result<Vec<Digest>> {
-    life.app.http.verify.iter().map(|request| Ok(life.expect(request)?.digest())).collect()
+    life.app.http.verify.iter().map(|request| Ok(life.expect(&life.client, request)?.digest())).collect()
 }

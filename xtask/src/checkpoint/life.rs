@@ -48,7 +48,7 @@ pub fn with_running<T>(
     let log = Log::default();
     std::thread::scope(|scope| {
         let follower = scope.spawn(|| log.follow(&container, &app.name, &session.progress));
-        let client = Client::new(port, app.limits.request);
+        let client = Client::new("127.0.0.1", port, app.limits.request);
         let worked = ready(app, &container, &log, &client, asked).and_then(|start| {
             session.progress.say(&format!(
                 "{} is up after {}",
@@ -91,11 +91,12 @@ impl Life<'_> {
         for request in &self.app.http.warm_up {
             for _ in 0..request.repeat {
                 interrupt::check()?;
-                if started.elapsed() > limit {
+                let sent = self.expect(&self.client.within(limit.saturating_sub(started.elapsed())), request);
+                if sent.is_err() && started.elapsed() >= limit {
                     let what = "the warm-up (http.warm-up)".to_owned();
                     return Err(TimedOut { what, limit: Limit::new("limits.warm-up", limit) }.into());
                 }
-                self.expect(request).context("the warm-up (http.warm-up) failed")?;
+                sent.context("the warm-up (http.warm-up) failed")?;
             }
         }
         Ok(())
@@ -103,8 +104,8 @@ impl Life<'_> {
 
     /// Sends a request whose answer is expected. A connection that breaks says little; that the application ended
     /// says more, and may be known a moment later.
-    pub fn expect(&self, request: &Request) -> Result<Answer> {
-        self.client.expect(request).map_err(|error| {
+    pub fn expect(&self, client: &Client, request: &Request) -> Result<Answer> {
+        client.expect(request).map_err(|error| {
             for _ in 0..10 {
                 if let Err(ended) = self.log.alive(self.container, &self.app.name) {
                     return ended.context(causes(&error));

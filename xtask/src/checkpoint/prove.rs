@@ -1,10 +1,10 @@
 //! A restored application, and the proof that it is the one that was dumped: its PID and its answers.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::{Log, Start, restore_service};
+use super::Start;
 use crate::app::App;
 use crate::diagnostic::causes;
 use crate::digest::Digest;
@@ -51,12 +51,13 @@ pub fn start_restored<'a>(
         None => Publish { host: Some(runtime::free_port()?), ..Publish::anywhere(app.http.port) },
     };
     let port = publish.host.context("a port of this machine")?;
+    let host = publish.reachable().to_owned();
     spec.publish = vec![publish];
     spec.detached = detached;
     let asked = SystemTime::now();
     let container = runtime.start(&spec)?;
     let limit = Limit::new("limits.restore", app.limits.restore);
-    let client = Client::new(port, app.limits.request);
+    let client = Client::new(&host, port, app.limits.request);
     let ended = || match container.exit_code() {
         Ok(Some(code)) => Err(anyhow!("the container ended with exit code {code}")),
         Ok(None) => Ok(()),
@@ -77,7 +78,7 @@ pub fn start_restored<'a>(
                 "{} was not restored{why}\n  because: {}\n{}",
                 app.name,
                 causes(&error),
-                tail(&container, app)
+                container.tail()
             ))
         }
     }
@@ -89,17 +90,6 @@ fn first_error(container: &Container<'_>, app: &str) -> String {
     match container.exec(&["grep", "-m", "1", "Error", &file], &Limit::quick()) {
         Ok(ran) if ran.status.success() => format!("; CRIU's first error: {}", ran.stdout.trim()),
         _ => String::new(),
-    }
-}
-
-/// The end of the log so far.
-fn tail(container: &Container<'_>, app: &App) -> String {
-    container.stop(Duration::from_secs(1));
-    let log = Log::default();
-    let silent = crate::progress::Progress::new(crate::progress::Verbosity::Quiet);
-    match log.follow(container, &restore_service(&app.name), &silent) {
-        Ok(()) => log.tail(),
-        Err(error) => format!("its log cannot be read: {error:#}"),
     }
 }
 
@@ -131,7 +121,7 @@ fn prove_once(
     answers: &[Digest],
 ) -> Result<Start> {
     let running = start_restored(runtime, app, image, None, false)?;
-    let client = Client::new(running.port, app.limits.request);
+    let client = Client::new("127.0.0.1", running.port, app.limits.request);
     for (request, before) in app.http.verify.iter().zip(answers) {
         let after = client.expect(request).context("verify, after the restore")?;
         ensure!(

@@ -13,6 +13,7 @@ use crate::debian::Root;
 use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::host;
+use crate::interrupt;
 use crate::lock::{
     Data, DataFile, Host, Lock, LockedArchive, LockedBase, LockedCapabilities, LockedPebble, LockedRocks,
     LockedSource, SCHEMA,
@@ -37,12 +38,12 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
     let templates = Templates::read(&session.workspace.templates())?;
     let inputs = plan::inputs(session, &app, &source, &templates)?;
     // An unreadable pin is no pin, but nobody should wonder where it went.
+    let _alone = if global.plan { None } else { Some(session.workspace.exclusive(&app.name)?) };
     let lock = Lock::read(&session.workspace.lock(&app.name)).unwrap_or_else(|error| {
         session.progress.warn(&format!("{error:#}"));
         None
     });
-    let _alone = if global.plan { None } else { Some(session.workspace.exclusive(&app.name)?) };
-    let mut state = plan::state(session, &app, &source, &inputs, lock.as_ref())?;
+    let mut state = plan::state(session, &app, &source, &templates, lock.as_ref())?;
     if let (Some(lock), None) = (&lock, state.missing) {
         let parts = super::pack::parts_of(lock);
         let packed = rocks::restore(session, &templates, &app, &source, &parts, &lock.data.files)?;
@@ -54,6 +55,14 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
         return Ok(());
     }
     crate::render::render(&templates, &app, lock.as_ref())?;
+    if let (Some(lock), false, true) = (&lock, plan.has(Step::Dump), plan.has(Step::Prove))
+        && let Some(reason) = lock.host.refuses(&Host::this()?)
+    {
+        anyhow::bail!(
+            "{} cannot be restored here: {reason}; --force dumps it anew on this machine",
+            app.name
+        );
+    }
     if plan.0.len() > 1 {
         host::ensure(&host::for_checkpoint(&source), global.install, &session.progress)?;
     }
@@ -72,14 +81,14 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
 /// Packs the checkpoint rock and stops there; nothing with `--plan`.
 pub fn pack(session: &Session, app: &App, source: &Source, global: &Global) -> Result<Option<Image>> {
     let templates = Templates::read(&session.workspace.templates())?;
+    let _alone = if global.plan { None } else { Some(session.workspace.exclusive(&app.name)?) };
     let inputs = plan::inputs(session, app, source, &templates)?;
-    let plan = plan::pack_checkpoint(&plan::state(session, app, source, &inputs, None)?);
+    let plan = plan::pack_checkpoint(&plan::state(session, app, source, &templates, None)?);
     if global.plan {
         print!("{plan}");
         return Ok(None);
     }
     host::ensure(&host::for_checkpoint(source), global.install, &session.progress)?;
-    let _alone = session.workspace.exclusive(&app.name)?;
     let work = Work { session, app, source, templates: &templates, inputs: &inputs, lock: None, dumps: true };
     Ok(work.make(&plan)?.checkpoint)
 }
@@ -110,7 +119,7 @@ struct Made {
 impl Work<'_> {
     fn carry_out(&self, plan: &Plan) -> Result<()> {
         if plan.0.len() == 1 {
-            super::render::write_app(self.session, self.app)?;
+            super::render::write_app(self.session, self.templates, self.app, self.lock)?;
             return self.say_unchanged();
         }
         let made = self.make(plan)?;
@@ -142,7 +151,7 @@ impl Work<'_> {
     ) -> Result<()> {
         let Work { session, app, source, templates, .. } = *self;
         match step {
-            Step::Render => super::render::write_app(session, app).map(drop)?,
+            Step::Render => super::render::write_app(session, templates, app, self.lock).map(drop)?,
             Step::Base => made.base = Some(plan::base(app).make(session)?),
             Step::Toolchain => *toolchain = Some(Toolchain::prepare(session, runtime, app.java.version)?),
             Step::Pebble => {
@@ -155,7 +164,11 @@ impl Work<'_> {
                 let name = super::load_as(session, runtime, &super::training(app), &image)?;
                 let trained = checkpoint::train(session, runtime, app, &name);
                 runtime.forget(&name);
-                plan::archive_memo(session, self.inputs)?.put(&plan::Archive(trained?))?;
+                if let Some((digest, size)) = trained? {
+                    let memo =
+                        plan::archive_memo(session, app, source, templates)?.context("base and jar")?;
+                    memo.put(&plan::Archive(digest, size))?;
+                }
             }
             Step::PackCheckpoint => {
                 let parts = self.parts(made)?;
@@ -206,9 +219,10 @@ impl Work<'_> {
             None => self.source.cached(self.app, session)?.context("a jar")?,
         };
         let archive = match plan::wants_archive(self.app) {
-            true => {
-                plan::archive_memo(session, self.inputs)?.get::<plan::Archive>().and_then(|archive| archive.0)
-            }
+            true => plan::archive_memo(session, self.app, self.source, self.templates)?
+                .and_then(|memo| memo.get::<plan::Archive>())
+                .filter(|archive| archive.stored(session))
+                .map(|archive| (archive.0, archive.1)),
             false => None,
         };
         Ok(Parts { base, pebble, jar, archive })
@@ -277,9 +291,13 @@ impl Work<'_> {
                 size: parts.pebble.size,
             },
             class_archive: parts.archive.map(|(digest, size)| LockedArchive { digest, size }),
-            host: Host::this()?,
+            // Repacking on another machine does not make the process another machine's.
+            host: old.map_or_else(Host::this, |lock| Ok(lock.host.clone()))?,
             capabilities: LockedCapabilities {
-                checkpoint: engine.capabilities(Role::Checkpoint).to_vec(),
+                checkpoint: match old {
+                    Some(lock) => lock.capabilities.checkpoint.clone(),
+                    None => engine.capabilities(Role::Checkpoint).to_vec(),
+                },
                 restore: engine.capabilities(Role::Restore).to_vec(),
             },
             rocks: LockedRocks { checkpoint, restore: restore.manifest },
@@ -289,11 +307,11 @@ impl Work<'_> {
             super::write_rock(session, app, Role::Checkpoint, image)?;
         }
         super::write_rock(session, app, Role::Restore, restore)?;
+        // The last moment at which a signal leaves the old pin; past it, what belongs to the new one is finished.
+        interrupt::check()?;
         lock.write(&session.workspace.lock(&app.name))?;
-        super::load(session, runtime, app, Role::Restore, restore)?;
-        runtime.forget(&super::candidate(app));
         // The restore rock's rendered files hold the sums of the data.
-        super::render::write_app(session, app)?;
+        super::render::write_app(session, self.templates, app, Some(&lock))?;
         if let (Some(dumped), Some(restored)) = (&made.dumped, made.restored) {
             Report { cold: dumped.cold, restored, froze: dumped.froze }
                 .write(&session.workspace, &app.name)?;
@@ -302,7 +320,9 @@ impl Work<'_> {
         {
             Report { restored, ..report }.write(&session.workspace, &app.name)?;
         }
-        Ok(())
+        let loaded = super::load(session, runtime, app, Role::Restore, restore);
+        runtime.forget(&super::candidate(app));
+        loaded.map(drop)
     }
 
     fn say_unchanged(&self) -> Result<()> {

@@ -12,6 +12,7 @@ use crate::cli::{Clean, Global};
 use crate::digest::Digest;
 use crate::lock::Lock;
 use crate::session::Session;
+use crate::workspace::Workspace;
 
 /// Keeps what a pin names, unless everything shall go.
 pub fn run(session: &Session, arguments: &Clean, global: &Global) -> Result<()> {
@@ -24,6 +25,7 @@ pub fn run(session: &Session, arguments: &Clean, global: &Global) -> Result<()> 
         return Ok(());
     }
     let state = session.workspace.state();
+    let _alone = session.workspace.alone()?;
     if arguments.all {
         let size: u64 = WalkDir::new(&state)
             .into_iter()
@@ -31,7 +33,15 @@ pub fn run(session: &Session, arguments: &Clean, global: &Global) -> Result<()> 
             .filter_map(|e| e.metadata().ok())
             .map(|m| m.len())
             .sum();
-        fs::remove_dir_all(&state)?;
+        // Only what this tool puts there: `XTASK_STATE` may name a folder that holds more.
+        for name in Workspace::STATE {
+            let path = state.join(name);
+            if path.is_dir() {
+                fs::remove_dir_all(&path)?;
+            } else if path.exists() {
+                fs::remove_file(&path)?;
+            }
+        }
         println!("removed {} ({})", session.workspace.relative(&state), ByteSize(size));
         return Ok(());
     }

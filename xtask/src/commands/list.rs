@@ -20,7 +20,10 @@ pub fn run(session: &Session, global: &Global) -> Result<()> {
     table.set_header(["APPLICATION", "SOURCE", "ENGINE", "PINNED", "DATA", "RATIO"]);
     for loaded in super::apps(session, None)? {
         let app = loaded.app;
-        let lock = Lock::read(&session.workspace.lock(&app.name))?;
+        let lock = Lock::read(&session.workspace.lock(&app.name)).unwrap_or_else(|error| {
+            session.progress.warn(&format!("{error:#}"));
+            None
+        });
         let engine = lock.as_ref().map_or_else(
             || {
                 serde_json::to_value(app.engine)

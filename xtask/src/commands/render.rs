@@ -23,9 +23,11 @@ pub fn run(session: &Session, arguments: &Render, global: &Global) -> Result<()>
         super::print_plan(&["read and validate app.toml", "render in memory", last]);
         return Ok(());
     }
+    let templates = Templates::read(&session.workspace.templates())?;
     let mut stale = Vec::new();
     for loaded in super::apps(session, arguments.app.as_deref())? {
-        let files = rendered(session, &loaded.app)?;
+        let lock = Lock::read(&session.workspace.lock(&loaded.app.name))?;
+        let files = render::render(&templates, &loaded.app, lock.as_ref())?;
         let folder = rocks(session, &loaded.app);
         if !arguments.check && !arguments.diff {
             let written = write(&folder, &files)?;
@@ -51,18 +53,12 @@ pub fn run(session: &Session, arguments: &Render, global: &Global) -> Result<()>
 }
 
 /// Renders and writes one application; how many files changed.
-pub fn write_app(session: &Session, app: &App) -> Result<usize> {
-    write(&rocks(session, app), &rendered(session, app)?)
+pub fn write_app(session: &Session, templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<usize> {
+    write(&rocks(session, app), &render::render(templates, app, lock)?)
 }
 
 fn rocks(session: &Session, app: &App) -> PathBuf {
     session.workspace.root.join("rocks").join(&app.name)
-}
-
-fn rendered(session: &Session, app: &App) -> Result<Files> {
-    let templates = Templates::read(&session.workspace.templates())?;
-    let lock = Lock::read(&session.workspace.lock(&app.name))?;
-    render::render(&templates, app, lock.as_ref())
 }
 
 /// What is in the folder, except what a packer puts there.

@@ -46,6 +46,7 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         );
     }
     host::ensure(&[host::PODMAN], global.install, &session.progress)?;
+    let _shared = session.workspace.sharing()?;
     let runtime = Runtime::connect()?;
     runtime.sweep()?;
     super::sweep(session)?;
@@ -76,7 +77,7 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         let follower = scope.spawn(|| log.follow(container, &restore_service(&app.name), &session.progress));
         while !follower.is_finished() && interrupt::sleep(Duration::from_millis(50)).is_ok() {}
         if interrupt::received().is_some() {
-            container.stop(Duration::from_secs(15));
+            container.stop(Duration::from_secs(40));
         }
         log.finish(follower);
     });

@@ -41,6 +41,8 @@ pub fn render(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<F
         let values = values(app, engine, role, lock);
         let text = templates.render(&format!("rockcraft/{}.yaml.j2", role.folder()), &values)?;
         files.insert(folder.join("rockcraft.yaml"), File { bytes: tidy(&text), executable: false });
+        // Data of one engine is nothing to the other.
+        let lock = lock.filter(|lock| lock.engine == engine);
         if let (Role::Restore, Some(lock)) = (role, lock) {
             files.insert(folder.join("data.sha256"), manifest(lock));
         }

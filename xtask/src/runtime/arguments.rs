@@ -63,6 +63,15 @@ impl Publish {
         Publish { address: "127.0.0.1".into(), host: None, container }
     }
 
+    /// Where a client on this machine finds it.
+    pub fn reachable(&self) -> &str {
+        match self.address.as_str() {
+            "0.0.0.0" => "127.0.0.1",
+            "[::]" => "[::1]",
+            address => address,
+        }
+    }
+
     /// `PORT`, `HOST:PORT` or `ADDRESS:HOST:PORT`.
     pub fn parse(text: &str) -> Result<Publish, String> {
         let wrong = |part: &str| format!("`{part}` is no port; expected [[ADDRESS:]PORT:]PORT");
@@ -113,6 +122,8 @@ impl ContainerSpec {
         let mut arguments: Vec<String> = ["run", "--detach", "--pull=never"].map(String::from).to_vec();
         let mut add = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));
         add("name", name);
+        // The log is read back with `podman logs`, which not every driver of a machine's own choice allows.
+        add("log-driver", "k8s-file");
         add("label", &format!("{OWNER}={owner}"));
         if self.build {
             add("network", "host");
@@ -156,7 +167,7 @@ mod tests {
         spec.publish = vec![Publish::anywhere(8080)];
         spec.environment.insert("A".into(), "b c".into());
         let line = spec.arguments("xtask-petclinic-restore-1-0", "1-2").join(" ");
-        let expected = "run --detach --pull=never --name=xtask-petclinic-restore-1-0 \
+        let expected = "run --detach --pull=never --name=xtask-petclinic-restore-1-0 --log-driver=k8s-file \
             --label=dev.xtask.owner=1-2 --cap-drop=all --cap-add=CHECKPOINT_RESTORE --cap-add=SETGID \
             --cap-add=SETPCAP --publish=127.0.0.1::8080 --env=A=b c -- localhost/petclinic-restorer:0.0.1";
         assert_eq!(line, expected);

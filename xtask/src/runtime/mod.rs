@@ -112,10 +112,11 @@ impl Runtime {
     pub fn start(&self, spec: &ContainerSpec) -> Result<Container<'_>> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("xtask-{}-{}-{number}", spec.title, std::process::id());
+        let this = owner(std::process::id())?;
+        let name = format!("xtask-{}-{this}-{number}", spec.title);
         // Made first, so that the container is removed even where the engine fails after creating it.
         let container = Container { runtime: self, name: name.clone(), remove: true };
-        let owner = if spec.detached { "detached".to_owned() } else { owner(std::process::id())? };
+        let owner = if spec.detached { "detached".to_owned() } else { this };
         let arguments = spec.arguments(&name, &owner);
         let limit = Limit::new("the tool's own limit for starting a container", Duration::from_secs(120));
         process::read(self.command(arguments), &limit).map_err(|error| explain_start(error, spec))?;
@@ -242,6 +243,19 @@ impl Container<'_> {
     /// Follows the log until the container has ended, or until it is `enough`.
     pub fn follow(&self, enough: &AtomicBool, on_line: impl FnMut(&str)) -> Result<()> {
         process::follow(self.runtime.command(["logs", "--follow", &self.name]), enough, on_line).map(drop)
+    }
+
+    /// The last lines of its log, for an error.
+    pub fn tail(&self) -> String {
+        let command = self.runtime.command(["logs", "--tail", "25", &self.name]);
+        match process::run(command, &Limit::quick()) {
+            Ok(ran) => {
+                let lines = ran.stdout.lines().chain(ran.stderr.lines()).map(crate::progress::printable);
+                let text: String = lines.map(|line| format!("\n  {line}")).collect();
+                format!("the last lines of its log:{text}")
+            }
+            Err(error) => format!("its log cannot be read: {error:#}"),
+        }
     }
 
     /// Ends the application the ordinary way: SIGTERM, then SIGKILL after `grace`.

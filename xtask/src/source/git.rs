@@ -15,6 +15,9 @@ pub fn check_out(cache: &Path, url: &str, commit: &str, tree: &Path, limit: &Lim
     let shell = Shell::new()?;
     // Asking for a password would wait for somebody who is not there.
     shell.set_var("GIT_TERMINAL_PROMPT", "0");
+    if std::env::var_os("GIT_SSH_COMMAND").is_none() {
+        shell.set_var("GIT_SSH_COMMAND", "ssh -oBatchMode=yes");
+    }
     if !kept.join("HEAD").is_file() {
         process::read(cmd!(shell, "git init --quiet --bare {kept}"), limit)?;
     }
@@ -25,7 +28,11 @@ pub fn check_out(cache: &Path, url: &str, commit: &str, tree: &Path, limit: &Lim
         // One commit where the server allows it, everything otherwise.
         let one = cmd!(shell, "git -C {kept} fetch --quiet --depth=1 -- {url} {commit}");
         if !process::run(one, limit)?.status.success() {
-            let all = cmd!(shell, "git -C {kept} fetch --quiet --tags -- {url} +refs/heads/*:refs/heads/*");
+            let whole: &[&str] = if kept.join("shallow").exists() { &["--unshallow"] } else { &[] };
+            let all = cmd!(
+                shell,
+                "git -C {kept} fetch --quiet {whole...} --tags -- {url} +refs/heads/*:refs/heads/*"
+            );
             process::read(all, limit).with_context(|| {
                 format!("cannot fetch {url}; on a machine that cannot reach it, name a checkout with `--source DIR`")
             })?;

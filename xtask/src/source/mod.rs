@@ -69,7 +69,7 @@ impl Source {
             Source::Directory { build, .. } => {
                 Digest::of_value(&("directory", content, build, app.java.version))
             }
-            Source::Maven { sha256, .. } => Digest::of_value(&("maven", sha256)),
+            Source::Maven { .. } => Digest::of_value(self),
             Source::Git { .. } => Digest::of_value(&(self, app.java.version)),
         })
     }
@@ -92,7 +92,15 @@ impl Source {
         let temporary = session.workspace.temporary()?;
         let toolchain = || toolchain.context("this source needs the build image");
         let (digest, size) = match self {
-            Source::Jar { path } => session.store.add_file(path)?,
+            Source::Jar { path } => {
+                let added = session.store.add_file(path)?;
+                ensure!(
+                    Memo::of(&session.workspace, "jar", &self.digest(app)?)?.is(&memo),
+                    "{} changed while it was read; run this again",
+                    path.display()
+                );
+                added
+            }
             Source::Maven { sha256, .. } => {
                 let out = fetch_artifact(self, toolchain()?, temporary.path(), &limit)?;
                 let (digest, size) = session.store.add_file(&out)?;
@@ -115,6 +123,12 @@ impl Source {
                 // A copy: the build's files, made by another user, must not end up in somebody's checkout.
                 let tree = temporary.path().join("src");
                 copy_tree(path, &tree)?;
+                ensure!(
+                    directory_digest(&tree)? == directory_digest(path)?
+                        && Memo::of(&session.workspace, "jar", &self.digest(app)?)?.is(&memo),
+                    "the sources in {} changed while they were read; run this again",
+                    path.display()
+                );
                 self.build(build, &tree, toolchain()?, session, &limit)?
             }
         };

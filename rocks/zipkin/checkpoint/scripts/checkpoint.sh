@@ -63,7 +63,8 @@ ended=$(date +%s%N)
 # change time cannot be set by a program, so it tells these files from those of the image. Pebble's own state
 # and sockets stay behind (CRIU makes the sockets anew), and so does what is on a mounted volume.
 cd /
-find . -xdev \( -path "./run" -o -path "./checkpoint-data" -o -path ./var/lib/pebble/default -o -name '.java_pid*' -o -type d ! -readable \) -prune \
+find . -xdev \( -path "./run" -o -path "./checkpoint-data" -o -path './var/lib/pebble/default/.pebble*' \
+  -o -path ./var/lib/pebble/default/layers -o -name '.java_pid*' -o -type d ! -readable \) -prune \
   -o -newercm "$run/started" \( -type f -o -type d -o -type l \) ! -path . -print0 >"$run/made.unsorted"
 find ./checkpoint-data -type f \( -name '*.img' -o -name inherit-fd \) -print0 >>"$run/made.unsorted"
 LC_ALL=C sort --zero-terminated "$run/made.unsorted" >"$run/made"

@@ -1,24 +1,19 @@
 //! What a command is going to do, decided before it does anything.
 //!
 //! A plan is data: `--plan` prints it, a test compares it, and one exhaustive `match` in
-//! `commands/checkpoint.rs` carries it out.
+//! `commands/checkpoint.rs` carries it out. This file is pure; what is there is looked at in `inputs`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::app::{App, PackerChoice, Profile, Source};
-use crate::debian::RootSpec;
+use crate::app::PackerChoice;
 use crate::digest::Digest;
-use crate::engine::{CRIU_OPTIONS, Engine};
-use crate::lock::Lock;
-use crate::memo::Memo;
-use crate::pebble;
-use crate::render::{self, Templates};
-use crate::rock::Role;
-use crate::session::Session;
+
+mod inputs;
+
+pub use inputs::{Archive, archive_memo, base, inputs, missing, state, wants_archive};
 
 /// Who makes a rock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +184,12 @@ pub fn checkpoint(inputs: &Inputs, state: &State, force: bool) -> Plan {
         steps.push((Step::Dump, reason));
     }
     if let Some(reason) = repack {
+        // The labels are the checkpoint rock's, too.
+        if let Reason::Changed(names) = &reason
+            && names.iter().any(|name| name == "labels")
+        {
+            steps.push((Step::PackCheckpoint, Reason::Needed));
+        }
         steps.push((Step::PackRestore, reason));
         steps.push((Step::Prove, Reason::Needed));
         steps.push((Step::Pin, Reason::Needed));
@@ -232,107 +233,6 @@ pub fn changed(now: &Inputs, pinned: &Inputs, which: impl Fn(&str) -> bool) -> O
     (!names.is_empty()).then_some(Reason::Changed(names))
 }
 
-/// Whether an archive of the application's classes goes into the rocks.
-pub fn wants_archive(app: &App) -> bool {
-    app.java.profile == Profile::Small && Engine::choose(app.engine, Packer::Native) == Engine::Criu
-}
-
-/// The class archive: an object of the store, or the knowledge that the JVM writes none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Archive(pub Option<(Digest, u64)>);
-
-impl Archive {
-    /// Whether it can be used.
-    pub fn stored(&self, session: &Session) -> bool {
-        self.0.is_none_or(|(digest, size)| session.store.has(&digest, size))
-    }
-}
-
-/// Where the archive is remembered: what loads the classes is all that names it.
-pub fn archive_memo(session: &Session, inputs: &Inputs) -> Result<Memo> {
-    let named = ["base", "source", "checkpoint-files", "requests"].map(|name| inputs.get(name));
-    Memo::of(&session.workspace, "archive", &Digest::of_value(&named))
-}
-
-/// The base layer of an application's rocks.
-pub fn base(app: &App) -> RootSpec {
-    let mut packages = Engine::choose(app.engine, Packer::Native).packages(app.java.version);
-    packages.extend(app.rock.packages.iter().cloned());
-    RootSpec::new(&app.rock.suite, packages)
-}
-
-/// Digests of everything a pin of `app` would be made from now.
-pub fn inputs(session: &Session, app: &App, source: &Source, templates: &Templates) -> Result<Inputs> {
-    let engine = Engine::choose(app.engine, Packer::Native);
-    let files = |role| -> Result<Digest> {
-        let files = render::native_files(templates, app, role)?;
-        Ok(Digest::of_value(
-            &files.iter().map(|(path, file)| (path, Digest::of(&file.bytes))).collect::<Vec<_>>(),
-        ))
-    };
-    let run = (
-        CRIU_OPTIONS,
-        engine,
-        engine.capabilities(Role::Checkpoint),
-        engine.seccomp(Role::Checkpoint),
-        // The version of the way a dump is made and its data laid out.
-        1,
-    );
-    let labels =
-        (&app.summary, &app.version, render::rock_name(app, Role::Restore), &app.rock.checkpoint_name);
-    Ok(Inputs::from([
-        ("base".into(), base(app).digest()),
-        ("pebble".into(), pebble::digest(&session.workspace.templates())?),
-        ("source".into(), source.digest(app)?),
-        ("checkpoint-files".into(), files(Role::Checkpoint)?),
-        ("restore-files".into(), files(Role::Restore)?),
-        ("requests".into(), Digest::of_value(&app.http)),
-        ("engine".into(), Digest::of_value(&run)),
-        ("labels".into(), Digest::of_value(&labels)),
-    ]))
-}
-
-/// The first thing a pin names that the store has not.
-pub fn missing(session: &Session, lock: &Lock) -> Option<&'static str> {
-    let store = &session.store;
-    let lost_data =
-        lock.data.files.iter().any(|file| file.sha256.is_some_and(|sum| !store.has(&sum, file.size)));
-    if lost_data {
-        Some("the checkpoint data")
-    } else if !store.has(&lock.source.jar, lock.source.jar_size) {
-        Some("the jar")
-    } else if !store.has(&lock.base.digest, lock.base.size) {
-        Some("the base layer")
-    } else if !store.has(&lock.pebble.digest, lock.pebble.size) {
-        Some("Pebble")
-    } else if lock.class_archive.as_ref().is_some_and(|archive| !store.has(&archive.digest, archive.size)) {
-        Some("the class archive")
-    } else {
-        None
-    }
-}
-
-/// Looks at what is there.
-pub fn state(
-    session: &Session,
-    app: &App,
-    source: &Source,
-    inputs: &Inputs,
-    lock: Option<&Lock>,
-) -> Result<State> {
-    Ok(State {
-        pinned: lock.map(|lock| lock.inputs.clone()),
-        missing: lock.and_then(|lock| missing(session, lock)),
-        drifted: false,
-        base: base(app).cached(session)?.is_some(),
-        pebble: pebble::cached(session)?.is_some(),
-        jar: source.cached(app, session)?.is_some(),
-        archive: !wants_archive(app)
-            || archive_memo(session, inputs)?.get::<Archive>().is_some_and(|a| a.stored(session)),
-        jar_needs_toolchain: source.needs_toolchain(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,6 +269,12 @@ mod tests {
         check(&now, state(), true, &whole);
         check(&[("source", "2"), now[1], now[2]], state(), false, &whole);
         check(&[now[0], now[1], ("restore-files", "2")], state(), false, &[Render, PackRestore, Prove, Pin]);
+        check(
+            &[now[0], now[1], now[2], ("labels", "2")],
+            state(),
+            false,
+            &[Render, PackCheckpoint, PackRestore, Prove, Pin],
+        );
         // An input that an older tool did not know of.
         check(&[now[0], now[1], now[2], ("new", "1")], state(), false, &whole);
         check(&now, State { missing: Some("the jar"), ..state() }, false, &whole);
