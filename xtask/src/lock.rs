@@ -221,6 +221,32 @@ impl Lock {
     }
 }
 
+/// Flags that the kernel makes up or that no program can use: another kernel may show others on the same CPU.
+const NO_INSTRUCTIONS: [&str; 22] = [
+    "arch_capabilities",
+    "arch_perfmon",
+    "bts",
+    "constant_tsc",
+    "cpuid",
+    "flush_l1d",
+    "hypervisor",
+    "ibpb",
+    "ibrs",
+    "ibrs_enhanced",
+    "md_clear",
+    "nonstop_tsc",
+    "nopl",
+    "pebs",
+    "pti",
+    "rep_good",
+    "ssbd",
+    "stibp",
+    "tsc_adjust",
+    "tsc_deadline_timer",
+    "tsc_known_freq",
+    "xtopology",
+];
+
 impl Host {
     /// This machine.
     pub fn this() -> Result<Host> {
@@ -258,6 +284,7 @@ impl Host {
             .iter()
             .filter(|flag| !other.cpu_flags.contains(flag))
             .map(String::as_str)
+            .filter(|flag| !NO_INSTRUCTIONS.contains(flag))
             .collect();
         (!missing.is_empty()).then(|| {
             format!("this CPU lacks {}, which the JVM saw when it was dumped and may use", missing.join(", "))

@@ -74,13 +74,11 @@ fn ready(
     client: &Client,
     asked: SystemTime,
 ) -> Result<Start> {
-    let started = container.started_at()?;
     let limit = Limit::new("limits.ready", app.limits.ready);
     let up = client
         .wait_for(&app.http.ready, &limit, || log.alive(container, &app.name))
         .with_context(|| format!("{} is not ready (http.ready, http.port {})", app.name, app.http.port))?;
-    let since = |from: SystemTime| up.duration_since(from).unwrap_or_default();
-    Ok(Start { with_container: since(asked), alone: since(started) })
+    Start::until(up, asked, container)
 }
 
 impl Life<'_> {

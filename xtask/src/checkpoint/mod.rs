@@ -1,10 +1,13 @@
 //! The life of one checkpoint: run, ready, warm up, trigger, dump complete, collect; and its proof, a restore that
 //! gives the same answers.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
 
 use crate::digest::Digest;
 use crate::lock::DataFile;
+use crate::runtime::Container;
 
 mod collect;
 mod dump;
@@ -25,6 +28,16 @@ pub struct Start {
     pub with_container: Duration,
     /// From the moment the container's first process ran.
     pub alone: Duration,
+}
+
+impl Start {
+    /// The start of a container that was asked for at `asked` and answered at `up`. The engine is asked afterwards for
+    /// what it knows: the question takes longer than a good part of a restore.
+    fn until(up: SystemTime, asked: SystemTime, container: &Container<'_>) -> Result<Start> {
+        let started = container.started_at()?;
+        let since = |from: SystemTime| up.duration_since(from).unwrap_or_default();
+        Ok(Start { with_container: since(asked), alone: since(started) })
+    }
 }
 
 /// What a dump leaves.

@@ -65,10 +65,7 @@ pub fn start_restored<'a>(
     };
     match client.wait_for(&app.http.ready, &limit, ended) {
         Ok(up) => {
-            // Asked for afterwards: the question takes longer than a good part of a restore.
-            let started = container.started_at()?;
-            let since = |from: SystemTime| up.duration_since(from).unwrap_or_default();
-            let start = Start { with_container: since(asked), alone: since(started) };
+            let start = Start::until(up, asked, &container)?;
             Ok(Running { container, port, start })
         }
         Err(error) if interrupt::received().is_some() => Err(error),

@@ -123,6 +123,9 @@ fn hosts() {
     check(host("x86_64", &["sse", "avx2", "avx"]), None);
     check(host("x86_64", &["avx", "sse"]), Some("this CPU lacks avx2, which"));
     check(host("x86_64", &["avx512f"]), Some("lacks avx, avx2, sse,"));
+    // What another kernel does not show is no reason.
+    let seen = Host { cpu_flags: ["avx", "nopl"].map(String::from).to_vec(), ..host("x86_64", &[]) };
+    assert_eq!(seen.refuses(&host("x86_64", &["avx"])), None);
     check(host("aarch64", &["avx", "avx2", "sse"]), Some("made on x86_64, this machine is aarch64"));
     assert_eq!(Host::this().unwrap().refuses(&Host::this().unwrap()), None);
 }
