@@ -44,7 +44,9 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
         None
     });
     let mut state = plan::state(session, &app, &source, &templates, lock.as_ref())?;
-    if let (Some(lock), None) = (&lock, state.missing) {
+    if let (Some(lock), None) = (&lock, state.missing)
+        && plan::changed(&inputs, &lock.inputs, |_| true).is_none()
+    {
         let parts = super::pack::parts_of(lock);
         let packed = rocks::restore(session, &templates, &app, &source, &parts, &lock.data.files)?;
         state.drifted = packed.manifest != lock.rocks.restore;

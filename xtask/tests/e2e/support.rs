@@ -137,11 +137,10 @@ impl Workspace {
         })
     }
 
-    /// What an unsuccessful run must leave alone: the lock, the rocks, and the sums of the pinned data.
+    /// What an unsuccessful run must leave alone: the lock and the rocks.
     pub fn pinned(&self) -> Vec<(PathBuf, Vec<u8>, SystemTime)> {
-        let sums = self.root().join("rocks").join(&self.app).join("restore/data.sha256");
         let [checkpoint, restore] = self.rocks();
-        [self.lock_path(), sums, checkpoint, restore]
+        [self.lock_path(), checkpoint, restore]
             .into_iter()
             .map(|path| {
                 let modified = fs::metadata(&path).unwrap().modified().unwrap();
