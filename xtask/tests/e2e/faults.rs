@@ -70,13 +70,13 @@ fn faults_before_the_dump() {
         Fault {
             name: "ends at its start",
             toml: environment("crash", ""),
-            says: &["ended before it was ready", "code 1", "SAMPLE_FAULT=crash: deliberate crash"],
+            says: &["e2e-faults ended (Pebble: ", "code 1", "SAMPLE_FAULT=crash: deliberate crash"],
             within: 40,
         },
         Fault {
             name: "no JVM at all",
             toml: format!("{HTTP}[java]\noptions = [\"-XX:+NoSuchOption\"]\n"),
-            says: &["ended before it was ready", "Unrecognized VM option 'NoSuchOption'"],
+            says: &["e2e-faults ended (Pebble: ", "Unrecognized VM option 'NoSuchOption'"],
             within: 40,
         },
         Fault {
