@@ -20,7 +20,8 @@ use crate::session::Session;
 pub fn train(session: &Session, runtime: &Runtime, app: &App, image: &str) -> Result<Option<(Digest, u64)>> {
     let file = format!("/run/{}/classes.jsa", app.name);
     // The launcher's own variable, so that the options in start.sh stay the same in both runs.
-    let option = [("JDK_JAVA_OPTIONS", format!("-XX:ArchiveClassesAtExit={file}"))];
+    // The JVM warns of each class it leaves out, hundreds of them, which says nothing to anybody.
+    let option = [("JDK_JAVA_OPTIONS", format!("-XX:ArchiveClassesAtExit={file} -Xlog:cds*=error"))];
     with_running(session, runtime, app, image, &option, |life| {
         life.warm_up()?;
         let limit = Limit::new("the tool's own limit for writing a class archive", Duration::from_secs(180));
