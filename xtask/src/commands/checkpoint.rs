@@ -37,8 +37,8 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
     let source = super::source_of(&app, arguments.source.as_deref())?;
     let templates = Templates::read(&session.workspace.templates())?;
     let inputs = plan::inputs(session, &app, &source, &templates)?;
-    // An unreadable pin is no pin, but nobody should wonder where it went.
     let _alone = if global.plan { None } else { Some(session.workspace.exclusive(&app.name)?) };
+    // An unreadable pin is no pin, but nobody should wonder where it went.
     let lock = Lock::read(&session.workspace.lock(&app.name)).unwrap_or_else(|error| {
         session.progress.warn(&format!("{error:#}"));
         None
