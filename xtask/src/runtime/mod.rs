@@ -23,7 +23,6 @@ pub const OWNER: &str = "dev.xtask.owner";
 #[derive(Debug, Clone)]
 pub struct Runtime {
     program: PathBuf,
-    version: String,
 }
 
 /// Loading copies hundreds of megabytes, but no more.
@@ -37,14 +36,9 @@ impl Runtime {
         let program = PathBuf::from("podman");
         let mut command = Command::new(&program);
         command.args(["version", "--format", "{{.Client.Version}}"]);
-        let version = process::read(command, &Limit::quick())
+        process::read(command, &Limit::quick())
             .context("podman does not answer; `podman info` says why (add `--install` to install it)")?;
-        Ok(Runtime { program, version })
-    }
-
-    /// Its version.
-    pub fn version(&self) -> &str {
-        &self.version
+        Ok(Runtime { program })
     }
 
     fn command<I, S>(&self, arguments: I) -> Command
