@@ -22,11 +22,6 @@ impl Memo {
         Ok(Memo { file: workspace.state_folder("memo")?.join(format!("{step}-{}.json", key.hex())) })
     }
 
-    /// Whether it is the same place.
-    pub fn is(&self, other: &Memo) -> bool {
-        self.file == other.file
-    }
-
     /// The result, if there is one that can still be read. An unreadable one is as good as none.
     pub fn get<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&fs::read(&self.file).ok()?).ok()

@@ -103,38 +103,33 @@ pub fn prove(
     pid: u32,
     answers: &[Digest],
 ) -> Result<Start> {
-    let once = |_| prove_once(session, runtime, app, image, pid, answers);
-    let mut starts = (0..PROOFS).map(once).collect::<Result<Vec<Start>>>()?;
+    let mut starts = Vec::new();
+    for _ in 0..PROOFS {
+        let running = start_restored(runtime, app, image, None, false)?;
+        let client = Client::new("127.0.0.1", running.port, app.limits.request);
+        for (request, before) in app.http.verify.iter().zip(answers) {
+            let after = client.expect(request).context("verify, after the restore")?;
+            ensure!(
+                after.digest() == *before,
+                "{} {} (http.verify) answers otherwise than before the dump; now: {}",
+                request.method,
+                request.path,
+                after.excerpt()
+            );
+        }
+        let comm = running.container.exec(&["cat", &format!("/proc/{pid}/comm")], &Limit::quick())?;
+        ensure!(
+            comm.stdout.trim() == "java",
+            "no JVM has PID {pid} after the restore: {}",
+            comm.stderr.trim()
+        );
+        session.progress.say(&format!(
+            "{} is back after {}",
+            app.name,
+            crate::progress::seconds(running.start.alone)
+        ));
+        starts.push(running.start);
+    }
     starts.sort_by_key(|start| start.alone);
     Ok(starts[PROOFS / 2])
-}
-
-fn prove_once(
-    session: &Session,
-    runtime: &Runtime,
-    app: &App,
-    image: &str,
-    pid: u32,
-    answers: &[Digest],
-) -> Result<Start> {
-    let running = start_restored(runtime, app, image, None, false)?;
-    let client = Client::new("127.0.0.1", running.port, app.limits.request);
-    for (request, before) in app.http.verify.iter().zip(answers) {
-        let after = client.expect(request).context("verify, after the restore")?;
-        ensure!(
-            after.digest() == *before,
-            "{} {} (http.verify) answers otherwise than before the dump; now: {}",
-            request.method,
-            request.path,
-            after.excerpt()
-        );
-    }
-    let comm = running.container.exec(&["cat", &format!("/proc/{pid}/comm")], &Limit::quick())?;
-    ensure!(comm.stdout.trim() == "java", "no JVM has PID {pid} after the restore: {}", comm.stderr.trim());
-    session.progress.say(&format!(
-        "{} is back after {}",
-        app.name,
-        crate::progress::seconds(running.start.alone)
-    ));
-    Ok(running.start)
 }

@@ -220,13 +220,8 @@ impl Work<'_> {
             Some(jar) => jar.clone(),
             None => self.source.cached(self.app, session)?.context("a jar")?,
         };
-        let archive = match plan::wants_archive(self.app) {
-            true => plan::archive_memo(session, self.app, self.source, self.templates)?
-                .and_then(|memo| memo.get::<plan::Archive>())
-                .filter(|archive| archive.stored(session))
-                .map(|archive| (archive.0, archive.1)),
-            false => None,
-        };
+        let archive = plan::archive(session, self.app, self.source, self.templates)?;
+        let archive = archive.map(|archive| (archive.0, archive.1));
         Ok(Parts { base, pebble, jar, archive })
     }
 

@@ -27,13 +27,6 @@ pub fn wants_archive(app: &App) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archive(pub Digest, pub u64);
 
-impl Archive {
-    /// Whether it can be used.
-    pub fn stored(&self, session: &Session) -> bool {
-        session.store.has(&self.0, self.1)
-    }
-}
-
 /// Where the archive is remembered, by the bytes it was recorded from: the JVM refuses it over any others. None while
 /// these are not made yet.
 pub fn archive_memo(
@@ -50,6 +43,20 @@ pub fn archive_memo(
     let environment = Engine::choose(app.engine, Packer::Native).environment(app);
     let key = Digest::of_value(&(base.blob.digest, jar.digest, start, environment, &app.http.warm_up));
     Memo::of(&session.workspace, "archive", &key).map(Some)
+}
+
+/// The archive recorded earlier from the same, if one is wanted and it is still in the store.
+pub fn archive(
+    session: &Session,
+    app: &App,
+    source: &Source,
+    templates: &Templates,
+) -> Result<Option<Archive>> {
+    if !wants_archive(app) {
+        return Ok(None);
+    }
+    let remembered = archive_memo(session, app, source, templates)?.and_then(|memo| memo.get::<Archive>());
+    Ok(remembered.filter(|archive| session.store.has(&archive.0, archive.1)))
 }
 
 /// The base layer of an application's rocks.
@@ -128,10 +135,7 @@ pub fn state(
         base: base(app).cached(session)?.is_some(),
         pebble: pebble::cached(session)?.is_some(),
         jar: source.cached(app, session)?.is_some(),
-        archive: !wants_archive(app)
-            || archive_memo(session, app, source, templates)?
-                .and_then(|memo| memo.get::<Archive>())
-                .is_some_and(|archive| archive.stored(session)),
+        archive: !wants_archive(app) || archive(session, app, source, templates)?.is_some(),
         jar_needs_toolchain: source.needs_toolchain(),
     })
 }

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 
 mod inputs;
 
-pub use inputs::{Archive, archive_memo, base, inputs, missing, state, wants_archive};
+pub use inputs::{Archive, archive, archive_memo, base, inputs, missing, state, wants_archive};
 
 /// Who makes a rock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,7 +179,7 @@ pub fn checkpoint(inputs: &Inputs, state: &State, force: bool) -> Plan {
     let mut steps = vec![(Step::Render, Reason::Always)];
     if let Some(reason) = dump {
         steps.extend(parts(state));
-        steps.extend(archive(state));
+        steps.extend(train(state));
         steps.push((Step::PackCheckpoint, Reason::Needed));
         steps.push((Step::Dump, reason));
     }
@@ -201,7 +201,7 @@ pub fn checkpoint(inputs: &Inputs, state: &State, force: bool) -> Plan {
 pub fn pack_checkpoint(state: &State) -> Plan {
     let mut steps = vec![(Step::Render, Reason::Always)];
     steps.extend(parts(state));
-    steps.extend(archive(state));
+    steps.extend(train(state));
     steps.push((Step::PackCheckpoint, Reason::Always));
     Plan(steps)
 }
@@ -218,7 +218,7 @@ fn parts(state: &State) -> Vec<(Step, Reason)> {
     steps.into_iter().filter(|(_, needed)| *needed).map(|(step, _)| (step, Reason::NotMade)).collect()
 }
 
-fn archive(state: &State) -> Option<(Step, Reason)> {
+fn train(state: &State) -> Option<(Step, Reason)> {
     (!state.archive).then_some((Step::Train, Reason::NotMade))
 }
 

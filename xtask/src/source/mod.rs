@@ -65,7 +65,7 @@ impl Source {
         };
         Ok(match self {
             // Where it lies does not matter, what it holds does.
-            Source::Jar { .. } => Digest::of_value(&("jar", content)),
+            Source::Jar { .. } => jar_digest(content),
             Source::Directory { build, .. } => {
                 Digest::of_value(&("directory", content, build, app.java.version))
             }
@@ -87,7 +87,8 @@ impl Source {
 
     /// Fetches or builds the jar.
     pub fn jar(&self, app: &App, session: &Session, toolchain: Option<&Toolchain<'_>>) -> Result<Jar> {
-        let memo = Memo::of(&session.workspace, "jar", &self.digest(app)?)?;
+        let named = self.digest(app)?;
+        let memo = Memo::of(&session.workspace, "jar", &named)?;
         let limit = Limit::new("limits.build", app.limits.build);
         let temporary = session.workspace.temporary()?;
         let toolchain = || toolchain.context("this source needs the build image");
@@ -95,7 +96,7 @@ impl Source {
             Source::Jar { path } => {
                 let added = session.store.add_file(path)?;
                 ensure!(
-                    Memo::of(&session.workspace, "jar", &self.digest(app)?)?.is(&memo),
+                    jar_digest(Some(added.0)) == named,
                     "{} changed while it was read; run this again",
                     path.display()
                 );
@@ -123,9 +124,9 @@ impl Source {
                 // A copy: the build's files, made by another user, must not end up in somebody's checkout.
                 let tree = temporary.path().join("src");
                 copy_tree(path, &tree)?;
+                let copy = Source::Directory { path: tree.clone(), build: build.clone() };
                 ensure!(
-                    directory_digest(&tree)? == directory_digest(path)?
-                        && Memo::of(&session.workspace, "jar", &self.digest(app)?)?.is(&memo),
+                    copy.digest(app)? == named,
                     "the sources in {} changed while they were read; run this again",
                     path.display()
                 );
@@ -152,6 +153,11 @@ impl Source {
         let jar = one_jar(tree, &build.jar)?;
         session.store.add_file(&jar)
     }
+}
+
+/// What names a jar that is already there.
+fn jar_digest(content: Option<Digest>) -> Digest {
+    Digest::of_value(&("jar", content))
 }
 
 /// The single file that the glob matches.
