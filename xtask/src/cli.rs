@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::rock::Role;
-use crate::runtime::Publish;
+use crate::runtime::{Kind, Publish};
 
 /// From one TOML file per Spring application to a pair of rocks: one that runs the application and dumps it,
 /// warm, and one that brings that very process back in a tenth of a second.
@@ -34,6 +34,12 @@ pub struct Global {
     /// Print the steps and why each is done, and do nothing
     #[arg(long, global = true)]
     pub plan: bool,
+    /// The container engine [default: podman if it answers, else docker; XTASK_RUNTIME]
+    #[arg(long, global = true, value_enum, value_name = "podman|docker", hide_possible_values = true)]
+    pub runtime: Option<Kind>,
+    /// Have rockcraft build on this very machine, not in an instance of its own
+    #[arg(long, global = true)]
+    pub destructive_mode: bool,
     /// Print results and errors only
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,

@@ -5,8 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::{App, EngineChoice, Profile};
-use crate::plan::Packer;
+use crate::app::{App, CracEngine, Profile};
 use crate::rock::Role;
 
 /// A Linux capability (capabilities(7)), by its name without `CAP_`.
@@ -15,12 +14,18 @@ use crate::rock::Role;
 pub enum Capability {
     /// clone3 with a chosen PID, `/proc/PID/map_files`.
     CheckpointRestore,
+    /// A CRIU that is root by its setuid bit writes into the user's folders.
+    DacOverride,
+    /// The same CRIU ends the user's process once it is dumped.
+    Kill,
     /// Repairing TCP sockets at the dump.
     NetAdmin,
     /// CRIU sets supplementary groups before it resumes a task.
     Setgid,
     /// CRIU drops from the bounding set what the dumped process did not have.
     Setpcap,
+    /// A CRIU that is root by its setuid bit turns the restored process into the user's.
+    Setuid,
     /// Seizing the process at the dump.
     SysPtrace,
 }
@@ -30,6 +35,9 @@ impl Capability {
     pub fn number(self) -> u32 {
         match self {
             Capability::CheckpointRestore => 40,
+            Capability::DacOverride => 1,
+            Capability::Kill => 5,
+            Capability::Setuid => 7,
             Capability::NetAdmin => 12,
             Capability::Setgid => 6,
             Capability::Setpcap => 8,
@@ -43,6 +51,9 @@ impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Capability::CheckpointRestore => "CHECKPOINT_RESTORE",
+            Capability::DacOverride => "DAC_OVERRIDE",
+            Capability::Kill => "KILL",
+            Capability::Setuid => "SETUID",
             Capability::NetAdmin => "NET_ADMIN",
             Capability::Setgid => "SETGID",
             Capability::Setpcap => "SETPCAP",
@@ -86,14 +97,6 @@ pub const CRIU_OPTIONS: [&str; 5] =
     ["--shell-job", "--tcp-established", "--tcp-close", "--file-locks", "--ext-unix-sk"];
 
 impl Engine {
-    /// The engine that goes with a packer, unless the application names one.
-    pub fn choose(choice: EngineChoice, packer: Packer) -> Engine {
-        match (choice, packer) {
-            (EngineChoice::Criu, _) | (EngineChoice::Auto, Packer::Native) => Engine::Criu,
-            (EngineChoice::Crac, _) | (EngineChoice::Auto, Packer::Rockcraft) => Engine::Crac,
-        }
-    }
-
     /// For people.
     pub fn title(self) -> &'static str {
         match self {
@@ -102,24 +105,32 @@ impl Engine {
         }
     }
 
-    /// The capabilities a container of this role is given; all others are dropped. Proven by runs, see
-    /// `shared/facts.md` and the end-to-end tests. The criu binary carries the same list as file capabilities:
-    /// one outside the container's bounding set would make its exec fail.
-    pub fn capabilities(self, role: Role) -> &'static [Capability] {
+    /// The capabilities a container of this role is given; all others are dropped.
+    ///
+    /// Those of `criu` are proven by runs, see `shared/facts.md` and the end-to-end tests. The criu binary carries the
+    /// same list as file capabilities: one outside the container's bounding set would make its exec fail.
+    ///
+    /// Those of `crac` could not be tried with the real JDK. Its CRIU is root by its setuid bit (the tutorial), in a
+    /// container of which the tutorial gives away Docker's defaults with two more for the dump, and everything for the
+    /// restore. What such a root needs of them to work on the user's process and files is listed here.
+    pub fn capabilities(self, app: &App, role: Role) -> &'static [Capability] {
         use Capability::*;
         match (self, role) {
             (Engine::Criu, Role::Checkpoint) => &[CheckpointRestore, NetAdmin, Setgid, Setpcap, SysPtrace],
             (Engine::Criu, Role::Restore) => &[CheckpointRestore, Setgid, Setpcap],
-            (Engine::Crac, Role::Checkpoint) => &[CheckpointRestore, SysPtrace],
-            (Engine::Crac, Role::Restore) => &[CheckpointRestore, NetAdmin, SysPtrace],
+            // Azul's documentation: neither for the checkpoint nor for the restore.
+            (Engine::Crac, _) if app.crac.engine == CracEngine::Warp => &[],
+            (Engine::Crac, _) => {
+                &[CheckpointRestore, DacOverride, Kill, NetAdmin, Setgid, Setpcap, Setuid, SysPtrace]
+            }
         }
     }
 
     /// The filter a container of this role runs under.
     pub fn seccomp(self, role: Role) -> Seccomp {
-        match (self, role) {
-            (Engine::Criu, Role::Checkpoint) => Seccomp::Unconfined,
-            _ => Seccomp::Default,
+        match role {
+            Role::Checkpoint => Seccomp::Unconfined,
+            Role::Restore => Seccomp::Default,
         }
     }
 
@@ -135,26 +146,31 @@ impl Engine {
     /// The scripts a rock of this role holds under `/scripts`.
     pub fn scripts(self, role: Role) -> &'static [&'static str] {
         match (self, role) {
-            (Engine::Criu, Role::Checkpoint) => &["checkpoint.sh", "start.sh"],
+            (_, Role::Checkpoint) => &["checkpoint.sh", "start.sh"],
             (Engine::Criu, Role::Restore) => &["restore.sh"],
-            (Engine::Crac, Role::Checkpoint) => &["start.sh"],
             (Engine::Crac, Role::Restore) => &[],
         }
     }
 
-    /// The command of the service that dumps.
-    pub fn checkpoint_command(self, app: &App) -> String {
+    /// The command of the service that restores.
+    pub fn restore_command(self, app: &App) -> String {
         match self {
-            Engine::Criu => "/scripts/checkpoint.sh".into(),
-            Engine::Crac => format!("jcmd /jars/{}.jar JDK.checkpoint", app.name),
+            Engine::Criu => "/scripts/restore.sh".into(),
+            Engine::Crac => {
+                let mut words = vec!["/usr/bin/java".to_owned()];
+                words.extend(crac_engine(app));
+                words.push("-XX:CRaCRestoreFrom=/checkpoint-data".into());
+                words.join(" ")
+            }
         }
     }
 
-    /// The command of the service that restores.
-    pub fn restore_command(self) -> String {
+    /// Files below /checkpoint-data without which there is nothing to restore. Everything else depends on who dumped.
+    pub fn required(self) -> &'static [&'static str] {
         match self {
-            Engine::Criu => "/scripts/restore.sh".into(),
-            Engine::Crac => "/usr/bin/java -XX:CRaCRestoreFrom=/checkpoint-data".into(),
+            Engine::Criu => &["inherit-fd", "inventory.img", "pages-1.img", "pstree.img"],
+            // Written by the JVM's engine once CRIU is through; what else there is differs from build to build.
+            Engine::Crac => &["cppath"],
         }
     }
 
@@ -163,10 +179,25 @@ impl Engine {
         let mut options: Vec<String> = match self {
             // The performance data file is mapped from /tmp, where the restored process would miss it.
             Engine::Criu => vec!["-XX:-UsePerfData".into()],
-            Engine::Crac => vec![
-                "-XX:CRaCCheckpointTo=/checkpoint-data".into(),
-                format!("-XX:CRaCMinPid={}", app.checkpoint.min_pid),
-            ],
+            Engine::Crac => {
+                let crac = &app.crac;
+                let features = crac.cpu_features.as_ref().map(|value| format!("-XX:CPUFeatures={value}"));
+                let ignored = crac.ignored_descriptors.join(",");
+                let ignored =
+                    (!ignored.is_empty()).then(|| format!("-XX:CRaCIgnoredFileDescriptors={ignored}"));
+                let policies = crac.resource_policies.as_ref();
+                let policies = policies.map(|_| format!("-Djdk.crac.resource-policies={RESOURCE_POLICIES}"));
+                // Beside start.sh, which raises PIDs too: the JVM's own default of 128 counts only for PID 1.
+                let pid = format!("-XX:CRaCMinPid={}", app.checkpoint.min_pid);
+                let first = ["-XX:CRaCCheckpointTo=/checkpoint-data".to_owned(), pid];
+                first
+                    .into_iter()
+                    .chain(crac_engine(app))
+                    .chain(features)
+                    .chain(policies)
+                    .chain(ignored)
+                    .collect()
+            }
         };
         match app.java.profile {
             // Bytes are what a restore costs (shared/facts.md: 332 MB by default, 243 MB with these).
@@ -197,16 +228,31 @@ impl Engine {
     }
 }
 
+/// Where a rock holds the rules for open descriptors.
+pub const RESOURCE_POLICIES: &str = "/jars/resource-policies.yaml";
+
+/// At the checkpoint and at the restore alike. OpenJDK's older builds call it `CREngine` and know no `warp`.
+fn crac_engine(app: &App) -> Option<String> {
+    match app.crac.engine {
+        CracEngine::Default => None,
+        CracEngine::Criu => Some("-XX:CRaCEngine=criu".into()),
+        CracEngine::Warp => Some("-XX:CRaCEngine=warp".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn no_rock_is_privileged() {
+        let app =
+            crate::app::load_text("demo", "/apps/demo".as_ref(), "app.toml", "source.jar = \"app.jar\"");
+        let app = app.unwrap().app;
         for engine in [Engine::Criu, Engine::Crac] {
             for role in [Role::Checkpoint, Role::Restore] {
                 let names: Vec<String> =
-                    engine.capabilities(role).iter().map(Capability::to_string).collect();
+                    engine.capabilities(&app, role).iter().map(Capability::to_string).collect();
                 assert!(!names.iter().any(|name| name == "SYS_ADMIN"), "{engine} {role:?}: {names:?}");
                 assert!(names.is_sorted(), "one order everywhere: {names:?}");
             }

@@ -7,8 +7,13 @@ use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
 
 use crate::app::Source;
+use crate::plan::{Plan, Step};
 use crate::process::{self, Limit};
 use crate::progress::Progress;
+use crate::rocks::Job;
+use crate::runtime::Kind;
+use crate::session::Session;
+use crate::way::Packer;
 
 /// A program and the Debian packages that bring it to work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub const PODMAN: Need = Need {
         "ca-certificates",
     ],
 };
+/// Runs containers as well; its daemon is its administrator's to start.
+pub const DOCKER: Need = Need { program: "docker", packages: &["docker.io"] };
 /// Makes root file systems.
 pub const MMDEBSTRAP: Need = Need { program: "mmdebstrap", packages: &["mmdebstrap"] };
 /// Fetches sources.
@@ -37,13 +44,27 @@ pub const GIT: Need = Need { program: "git", packages: &["git"] };
 /// Checks rendered scripts, in tests.
 pub const SHELLCHECK: Need = Need { program: "shellcheck", packages: &["shellcheck"] };
 
-/// What a checkpoint of this source needs.
-pub fn for_checkpoint(source: &Source) -> Vec<Need> {
-    let mut needs = vec![PODMAN, MMDEBSTRAP];
-    if matches!(source, Source::Git { .. }) {
+/// What the steps of a plan need.
+pub fn for_checkpoint(job: &Job<'_>, plan: &Plan) -> Vec<Need> {
+    let mut needs = for_restore(job.session);
+    let native = job.way.packer == Packer::Native;
+    // rockcraft is a snap, and says itself what it needs.
+    if native || plan.has(Step::Toolchain) {
+        needs.push(MMDEBSTRAP);
+    }
+    if native && matches!(job.source, Source::Git { .. }) {
         needs.push(GIT);
     }
     needs
+}
+
+/// The container engine: podman, unless Docker is asked for or alone there.
+pub fn for_restore(session: &Session) -> Vec<Need> {
+    match session.runtime {
+        Some(Kind::Docker) => vec![DOCKER],
+        None if find(PODMAN.program).is_none() && find(DOCKER.program).is_some() => vec![DOCKER],
+        _ => vec![PODMAN],
+    }
 }
 
 /// Makes sure that every program is there: installs what is missing if `install`, else says how to.

@@ -29,4 +29,5 @@ pub mod session;
 pub mod source;
 pub mod store;
 pub mod toolchain;
+pub mod way;
 pub mod workspace;

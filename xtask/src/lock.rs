@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::engine::{Capability, Engine};
+use crate::way::Packer;
 use crate::workspace::write_whole;
 
 /// Version of the lock's form; a reader refuses any other.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A pin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,12 +35,16 @@ pub struct Lock {
     pub answers: Vec<Digest>,
     /// What the pin was made from, by name of the input: what differs now is why it is stale.
     pub inputs: BTreeMap<String, Digest>,
+    /// Who packed the rocks.
+    pub packer: LockedPacker,
     /// The jar.
     pub source: LockedSource,
-    /// The base layer.
-    pub base: LockedBase,
-    /// Pebble.
-    pub pebble: LockedPebble,
+    /// The base layer of natively packed rocks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub base: Option<LockedBase>,
+    /// Pebble in natively packed rocks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pebble: Option<LockedPebble>,
     /// The archive of the application's classes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub class_archive: Option<LockedArchive>,
@@ -51,6 +56,16 @@ pub struct Lock {
     pub rocks: LockedRocks,
     /// The checkpoint data.
     pub data: Data,
+}
+
+/// The packer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedPacker {
+    /// Its name.
+    pub name: Packer,
+    /// rockcraft's version, or this tool's.
+    pub version: String,
 }
 
 /// The jar and where it came from.

@@ -4,7 +4,7 @@
 //! functions here, which add what xshell has not: a limit that names itself, line streaming and signals.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -178,6 +178,34 @@ pub fn pipe<T>(
     Ok(value)
 }
 
+/// Runs a command that must succeed and whose standard input `produce` writes.
+pub fn feed(
+    command: impl Into<Command>,
+    limit: &Limit,
+    produce: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    let mut command = command.into();
+    let line = describe(&command);
+    let mut said = tempfile::tempfile()?;
+    command.stdin(Stdio::piped()).stdout(said.try_clone()?).stderr(said.try_clone()?);
+    let (produced, status) = supervise(command, limit, Ends::AtSignal, |child| {
+        let mut stdin = child.stdin.take().context("stdin is piped")?;
+        Ok(produce(&mut stdin))
+    })?;
+    let mut text = String::new();
+    std::io::Seek::rewind(&mut said)?;
+    let _ = said.read_to_string(&mut text);
+    let broken = |error: &anyhow::Error| {
+        let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+        causes.any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    // A command that ended early breaks the pipe: its own words are the cause, not the pipe's.
+    if produced.as_ref().err().is_none_or(broken) {
+        succeeded(&line, status, &text)?;
+    }
+    produced
+}
+
 /// An error with the command and the last lines it wrote, unless it succeeded.
 pub fn succeeded(line: &str, status: ExitStatus, stderr: &str) -> Result<()> {
     if status.success() {
@@ -292,6 +320,16 @@ mod tests {
         let status = stream(sh("echo a; echo b >&2; echo c"), &limit(5000), |l| lines.push(l.to_owned()));
         assert!(status.unwrap().success());
         assert_eq!(lines, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_command_reads_what_is_produced_and_its_words_explain_a_failure() {
+        let produce = |out: &mut dyn Write| Ok(out.write_all(&[b'x'; 1 << 20])?);
+        feed(sh("test $(wc -c) = 1048576"), &limit(20_000), produce).unwrap();
+        let error = feed(sh("echo no such image; exit 2"), &limit(20_000), produce).unwrap_err().to_string();
+        assert!(error.contains("no such image") && error.contains("exit status: 2"), "{error}");
+        let error = feed(sh("cat; exit 1"), &limit(20_000), |_| Err(anyhow!("torn"))).unwrap_err();
+        assert_eq!(error.to_string(), "torn");
     }
 
     #[test]

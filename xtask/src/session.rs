@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::progress::{Progress, Verbosity};
+use crate::runtime::Kind;
 use crate::store::Store;
 use crate::workspace::Workspace;
 
@@ -14,13 +15,17 @@ pub struct Session {
     pub store: Store,
     /// The voice.
     pub progress: Progress,
+    /// The container engine that the user asked for.
+    pub runtime: Option<Kind>,
+    /// Whether rockcraft is to build on this very machine.
+    pub destructive: bool,
 }
 
 impl Session {
     /// Opens the store of this repository.
-    pub fn open(verbosity: Verbosity) -> Result<Session> {
+    pub fn open(verbosity: Verbosity, runtime: Option<Kind>, destructive: bool) -> Result<Session> {
         let workspace = Workspace::find()?;
         let store = Store::open(&workspace.state_folder("store")?)?;
-        Ok(Session { workspace, store, progress: Progress::new(verbosity) })
+        Ok(Session { workspace, store, progress: Progress::new(verbosity), runtime, destructive })
     }
 }

@@ -45,10 +45,7 @@ impl Toolchain<'_> {
             let root = spec.make(session)?;
             let rock = rock(java);
             let packed = pack::pack(&session.store, &rock, &root.blob, &mut |_| {})?;
-            let temporary = session.workspace.temporary()?;
-            let layout = temporary.path().join("layout");
-            pack::archive::write_layout(&session.store, &packed, "build", &layout)?;
-            runtime.load(&layout, &packed.config, &image)?;
+            runtime.load(session, &packed, &image)?;
         }
         Ok(Toolchain { session, runtime, image, java })
     }
@@ -58,7 +55,7 @@ impl Toolchain<'_> {
         let mut spec = self.container(who, script);
         let cache = self.session.workspace.state_folder("cache/home")?;
         spec.mounts = mounts;
-        spec.mounts.push(Mount { from: cache, to: "/home/build".into(), writable: true });
+        spec.cache = Some(Mount { from: cache, to: "/home/build".into(), writable: true });
         spec.mounts
             .extend(self.certificates().context("cannot hand the host's certificates to the build image")?);
         if let Some(settings) = home().map(|home| home.join(".m2/settings.xml")).filter(|file| file.is_file())

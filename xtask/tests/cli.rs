@@ -126,11 +126,11 @@ fn a_wrong_publish() {
 #[track_caller]
 fn refused_template(wrong: &str, phrase: &str) {
     let workspace = Workspace::new();
-    workspace.edit("templates/rockcraft/checkpoint.yaml.j2", "{{ version | yaml }}", wrong);
+    workspace.edit("templates/rockcraft/project.yaml.j2", "{{ version | yaml }}", wrong);
     for words in ["check", "render petclinic", "render --check", "checkpoint petclinic"] {
         let ran = workspace.run_unchanged(words);
         assert_eq!(ran.code, Some(2), "{words}: {ran:?}");
-        for phrase in ["templates/rockcraft/checkpoint.yaml.j2:3:", phrase, "render::values"] {
+        for phrase in ["templates/rockcraft/project.yaml.j2:3:", phrase, "render::values"] {
             assert!(ran.stderr.contains(phrase), "{words}: `{phrase}` is not in\n{}", ran.stderr);
         }
     }
@@ -259,12 +259,12 @@ fn a_restore_without_a_pin_says_what_to_do() {
 #[test]
 fn an_unreadable_pin() {
     let workspace = Workspace::new();
-    workspace.write("apps/zipkin/checkpoint.lock", "schema = 2\n");
+    workspace.write("apps/zipkin/checkpoint.lock", "schema = 1\n");
     let again = "`cargo xtask checkpoint` writes a new one";
     for words in ["restore zipkin", "clean", "render zipkin"] {
         let ran = workspace.run_unchanged(words);
         assert_eq!(ran.code, Some(1), "{words}: {ran:?}");
-        assert!(ran.stderr.contains(again) && ran.stderr.contains("its schema is 2"), "{}", ran.stderr);
+        assert!(ran.stderr.contains(again) && ran.stderr.contains("its schema is 1"), "{}", ran.stderr);
     }
     let list = workspace.run_unchanged("list");
     assert_eq!(list.code, Some(0));

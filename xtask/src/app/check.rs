@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::setting::Show;
-use super::{EngineChoice, PackerChoice, Profile};
+use super::{CracEngine, EngineChoice, PackerChoice, Profile};
 use crate::diagnostic::nearest;
 
 /// What is wrong with a value.
@@ -48,6 +48,10 @@ pub const ENGINES: &[(&str, EngineChoice)] =
 pub const PACKERS: &[(&str, PackerChoice)] =
     &[("auto", PackerChoice::Auto), ("rockcraft", PackerChoice::Rockcraft), ("native", PackerChoice::Native)];
 
+/// Who dumps below a CRaC JVM, by name.
+pub const CRAC_ENGINES: &[(&str, CracEngine)] =
+    &[("default", CracEngine::Default), ("criu", CracEngine::Criu), ("warp", CracEngine::Warp)];
+
 /// Sets of JVM options, by name.
 pub const PROFILES: &[(&str, Profile)] = &[("small", Profile::Small), ("none", Profile::None)];
 
@@ -61,12 +65,11 @@ macro_rules! show_choices {
     )*};
 }
 
-show_choices!(EngineChoice: ENGINES, PackerChoice: PACKERS, Profile: PROFILES);
+show_choices!(EngineChoice: ENGINES, PackerChoice: PACKERS, Profile: PROFILES, CracEngine: CRAC_ENGINES);
 
 const MOST_CHARACTERS: usize = 40;
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 const RELEASES: &[u8] = &[17, 21, 25, 26];
-const PLATFORMS: &[&str] = &["amd64", "arm64"];
 
 /// A piece of the user's text in a message: between backticks, escaped, and cut where it is long.
 pub fn quoted(text: &str) -> String {
@@ -110,7 +113,8 @@ pub fn choice<T: Copy>(text: &str, choices: &[(&'static str, T)]) -> Checked<T> 
     })
 }
 
-fn choice_of_names(text: &str, names: &'static [&'static str]) -> Checked<String> {
+/// One of a few names.
+pub fn choice_of_names(text: &str, names: &'static [&'static str]) -> Checked<String> {
     let choices: Vec<(&'static str, &'static str)> = names.iter().map(|name| (*name, *name)).collect();
     choice(text, &choices).map(str::to_owned)
 }
@@ -289,63 +293,6 @@ pub fn variable_value(text: &str) -> Checked<String> {
     match text.contains('\0') {
         true => Err(Wrong::new("holds a NUL", "expected text without `\\u0000`")),
         false => Ok(text.to_owned()),
-    }
-}
-
-/// The base of a rock.
-pub fn base(text: &str) -> Checked<String> {
-    let digits = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
-    let release = text.strip_prefix("ubuntu@").and_then(|release| release.split_once('.'));
-    match release.is_some_and(|(year, month)| digits(year) && digits(month)) {
-        true => Ok(text.to_owned()),
-        false => Err(Wrong::new(
-            format!("is {}", quoted(text)),
-            "expected `ubuntu@` and a release, such as `ubuntu@24.04`",
-        )),
-    }
-}
-
-/// A suite of Debian.
-pub fn suite(text: &str) -> Checked<String> {
-    let valid = (1..=MOST_CHARACTERS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase());
-    match valid {
-        true => Ok(text.to_owned()),
-        false => Err(Wrong::new(
-            format!("is {}", quoted(text)),
-            "expected a suite of Debian such as `sid`, `trixie` or `forky`",
-        )),
-    }
-}
-
-/// The user of every process in the rock.
-pub fn run_user(text: &str) -> Checked<String> {
-    match text {
-        "_daemon_" => Ok(text.to_owned()),
-        _ => Err(Wrong::new(format!("is {}", quoted(text)), "expected `_daemon_`")
-            .help("no other user is supported yet: the files of the rock belong to this one")),
-    }
-}
-
-/// A platform of the rock.
-pub fn platform(text: &str) -> Checked<String> {
-    choice_of_names(text, PLATFORMS).map_err(|wrong| match text {
-        "x86_64" => wrong.help("did you mean `amd64`?"),
-        "aarch64" => wrong.help("did you mean `arm64`?"),
-        _ => wrong,
-    })
-}
-
-/// The name of a Debian package.
-pub fn package(text: &str) -> Checked<String> {
-    let valid = (2..=128).contains(&text.len())
-        && text.as_bytes().first().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+.-".contains(&b));
-    match valid {
-        true => Ok(text.to_owned()),
-        false => Err(Wrong::new(
-            format!("has {}, which is not the name of a Debian package", quoted(text)),
-            "expected lowercase letters, digits and `+.-`, two characters or more",
-        )),
     }
 }
 

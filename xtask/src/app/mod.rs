@@ -8,6 +8,7 @@
 //! files.
 
 mod check;
+mod check_rock;
 mod check_source;
 mod keys;
 mod load;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Serialize;
 
+pub use check_rock::has_crac;
 pub use load::{Loaded, load, load_text, names};
 pub use setting::{Origin, Setting};
 
@@ -50,6 +52,8 @@ pub struct App {
     pub engine: EngineChoice,
     /// Who makes a rock out of the model.
     pub packer: PackerChoice,
+    /// What only the engine `crac` knows.
+    pub crac: Crac,
     /// How the dump is made.
     pub checkpoint: CheckpointSettings,
     /// Upper bounds of every wait.
@@ -175,6 +179,50 @@ pub struct RockSettings {
     pub platforms: Vec<String>,
     /// More Debian packages for both rocks.
     pub packages: Vec<String>,
+    /// More packages for rockcraft's build of the application.
+    pub build_packages: Vec<String>,
+    /// Chisel slices for both rocks, as `ca-certificates_data`; only rockcraft knows them.
+    pub slices: Vec<String>,
+    /// Files of the application's folder that both rocks hold, by their absolute path there.
+    pub files: BTreeMap<String, RockFile>,
+}
+
+/// A file of the application's folder that is in the rocks. It belongs to root, and all may read it.
+#[derive(Debug, Clone, Serialize)]
+pub struct RockFile {
+    /// Its path in the application's folder, as app.toml has it.
+    pub from: String,
+    /// Its bytes.
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
+    /// Whether it is a program.
+    pub executable: bool,
+}
+
+/// Options of OpenJDK CRaC, by the names of its documentation.
+#[derive(Debug, Clone, Serialize)]
+pub struct Crac {
+    /// `-XX:CRaCEngine`, at the checkpoint and at the restore: who dumps below the JVM.
+    pub engine: CracEngine,
+    /// `-XX:CPUFeatures`: what a restoring CPU must have. `generic`, `native`, or two hexadecimal numbers as the JVM
+    /// prints them.
+    pub cpu_features: Option<String>,
+    /// `-Djdk.crac.resource-policies`: a file of the application's folder with rules for open descriptors.
+    pub resource_policies: Option<RockFile>,
+    /// `-XX:CRaCIgnoredFileDescriptors`: descriptors, by number or path, that the JVM leaves alone.
+    pub ignored_descriptors: Vec<String>,
+}
+
+/// Who dumps below a CRaC JVM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CracEngine {
+    /// The JVM's own choice: CRIU, root by its setuid bit.
+    Default,
+    /// CRIU, said.
+    Criu,
+    /// Azul's engine, which needs no capabilities. OpenJDK's own builds have it not.
+    Warp,
 }
 
 /// Who checkpoints.

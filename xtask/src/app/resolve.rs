@@ -11,8 +11,8 @@ use super::keys::REQUEST;
 use super::raw::{Reader, Table, Value};
 use super::setting::{Origin, Show};
 use super::{
-    App, Build, CheckpointSettings, EngineChoice, Http, Java, Limits, PackerChoice, Profile, Request,
-    RockSettings, Source, check, check_source,
+    App, Build, CheckpointSettings, Crac, CracEngine, EngineChoice, Http, Java, Limits, PackerChoice,
+    Profile, Request, RockFile, RockSettings, Source, check, check_rock, check_source,
 };
 
 const KINDS: &str = "expected one of `git`, `maven`, `directory` or `jar`";
@@ -22,7 +22,7 @@ pub fn app(r: &mut Reader<'_>, root: &DeTable<'_>, name: &str, folder: &Path) ->
     let top = r.top(root);
     let derived = || Origin::Derived("from the name of the folder".to_owned());
     let summary = (format!("{name}, checkpointed"), derived());
-    App {
+    let app = App {
         name: name.to_owned(),
         summary: r.setting(&top, "summary", summary, |r, v| r.string(v, check::summary)),
         version: r
@@ -30,24 +30,34 @@ pub fn app(r: &mut Reader<'_>, root: &DeTable<'_>, name: &str, folder: &Path) ->
         engine: r.setting(
             &top,
             "engine",
-            fixed(EngineChoice::Auto, "crac with rockcraft, criu natively"),
+            fixed(EngineChoice::Auto, "crac with rockcraft where the base has it, else criu"),
             |r, v| r.string(v, |text| check::choice(text, check::ENGINES)),
         ),
         packer: r.setting(
             &top,
             "packer",
-            fixed(PackerChoice::Auto, "native: it needs nothing but Debian packages"),
+            fixed(PackerChoice::Auto, "rockcraft where it is installed, else native"),
             |r, v| r.string(v, |text| check::choice(text, check::PACKERS)),
         ),
+        crac: crac(r, &top, folder),
         // A stand-in where there is none: the reader holds the reason.
         source: source(r, &top, folder).unwrap_or_else(|| Source::Jar { path: folder.to_owned() }),
         java: java(r, &top),
         http: http(r, &top),
         environment: environment(r, &top),
-        rock: rock(r, &top, name),
+        rock: rock(r, &top, name, folder),
         checkpoint: checkpoint(r, &top),
         limits: limits(r, &top),
+    };
+    // Only values that are right alone can be wrong together.
+    if let (true, Some(clash)) = (r.problems.is_empty(), check_rock::clash(&app)) {
+        let span = match clash.table {
+            "" => top.key_span(clash.key),
+            table => r.table(&top, table).key_span(clash.key),
+        };
+        r.problem(clash.message, span, "does not go with the rest", clash.help);
     }
+    app
 }
 
 fn fixed<T>(value: T, why: &'static str) -> (T, Origin) {
@@ -288,7 +298,7 @@ fn environment(r: &mut Reader<'_>, top: &Table<'_>) -> BTreeMap<String, String> 
     environment
 }
 
-fn rock(r: &mut Reader<'_>, top: &Table<'_>, name: &str) -> RockSettings {
+fn rock(r: &mut Reader<'_>, top: &Table<'_>, name: &str, folder: &Path) -> RockSettings {
     let t = r.table(top, "rock");
     let checkpoint_name = rock_name(r, &t, "checkpoint-name", format!("{name}-checkpointer"));
     let restore_name = rock_name(r, &t, "restore-name", format!("{name}-restorer"));
@@ -301,13 +311,13 @@ fn rock(r: &mut Reader<'_>, top: &Table<'_>, name: &str) -> RockSettings {
         checkpoint_name,
         restore_name,
         base: r.setting(&t, "base", text("ubuntu@24.04", "a long-term release with a CRaC JDK"), |r, v| {
-            r.string(v, check::base)
+            r.string(v, check_rock::base)
         }),
         suite: r.setting(&t, "suite", text("sid", "its CRIU works on kernels from 6.16 on"), |r, v| {
-            r.string(v, check::suite)
+            r.string(v, check_rock::suite)
         }),
         run_user: r.setting(&t, "run-user", text("_daemon_", "as in Ubuntu's rocks"), |r, v| {
-            r.string(v, check::run_user)
+            r.string(v, check_rock::run_user)
         }),
         platforms: r.setting(
             &t,
@@ -316,7 +326,47 @@ fn rock(r: &mut Reader<'_>, top: &Table<'_>, name: &str) -> RockSettings {
             platforms,
         ),
         packages: r.setting(&t, "packages", fixed(Vec::new(), "the engine's and Java's suffice"), |r, v| {
-            r.strings(v, check::package)
+            r.strings(v, check_rock::package)
+        }),
+        build_packages: r.setting(
+            &t,
+            "build-packages",
+            fixed(Vec::new(), "the JDK suffices for a Maven wrapper"),
+            |r, v| r.strings(v, check_rock::package),
+        ),
+        slices: r.setting(&t, "slices", fixed(Vec::new(), "packages suffice"), |r, v| {
+            r.strings(v, check_rock::slice)
+        }),
+        files: r.setting(&t, "files", fixed(BTreeMap::new(), "the jar suffices"), |r, v| files(r, v, folder)),
+    }
+}
+
+/// `"/path/in/the/rock" = "file"`.
+fn files(r: &mut Reader<'_>, value: &Value<'_>, folder: &Path) -> Option<BTreeMap<String, RockFile>> {
+    let t = r.inner(value, None)?;
+    let mut files = BTreeMap::new();
+    for (path, span, value) in t.iter() {
+        let path = r.checked_at(&value.path, span, check_rock::place(path));
+        let read = r.string(&value, |text| check_rock::file(text, folder));
+        if let (Some(path), Some(file)) = (path, read) {
+            files.insert(path, file);
+        }
+    }
+    Some(files)
+}
+
+fn crac(r: &mut Reader<'_>, top: &Table<'_>, folder: &Path) -> Crac {
+    let t = r.table(top, "crac");
+    let engine = fixed(CracEngine::Default, "the JVM's own: its CRIU");
+    Crac {
+        engine: r.setting(&t, "engine", engine, |r, v| {
+            r.string(v, |text| check::choice(text, check::CRAC_ENGINES))
+        }),
+        cpu_features: r.given(&t, "cpu-features", |r, v| r.string(v, check_rock::cpu_features)),
+        resource_policies: r
+            .given(&t, "resource-policies", |r, v| r.string(v, |text| check_rock::file(text, folder))),
+        ignored_descriptors: r.setting(&t, "ignored-descriptors", fixed(Vec::new(), "none"), |r, v| {
+            r.strings(v, check_rock::descriptor)
         }),
     }
 }
@@ -339,7 +389,7 @@ fn rock_name(r: &mut Reader<'_>, t: &Table<'_>, key: &'static str, default: Stri
 }
 
 fn platforms(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<String>> {
-    let platforms = r.strings(value, check::platform)?;
+    let platforms = r.strings(value, check_rock::platform)?;
     let expected = "expected `amd64`, `arm64` or both, each once";
     let repeated = platforms.iter().enumerate().any(|(at, platform)| platforms[..at].contains(platform));
     let checked = match (platforms.is_empty(), repeated) {

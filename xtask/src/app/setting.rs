@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::Request;
+use super::{Request, RockFile};
 
 /// Where the value of a setting comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +85,20 @@ impl Show for BTreeMap<String, String> {
         let entries: Vec<String> =
             self.iter().map(|(name, value)| format!("{} = {}", name.show(), value.show())).collect();
         if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
+    }
+}
+
+impl Show for RockFile {
+    fn show(&self) -> String {
+        self.from.show()
+    }
+}
+
+impl Show for BTreeMap<String, RockFile> {
+    fn show(&self) -> String {
+        let files: BTreeMap<String, String> =
+            self.iter().map(|(path, file)| (path.clone(), file.from.clone())).collect();
+        files.show()
     }
 }
 

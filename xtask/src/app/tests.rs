@@ -2,6 +2,7 @@
 
 mod properties;
 mod right;
+mod together;
 
 use std::path::Path;
 
@@ -15,8 +16,8 @@ const SHA: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f2001
 /// Every key there is.
 const FULL: &str = r#"summary = "Spring PetClinic, checkpointed"
 version = "0.0.1"
-engine = "criu"
-packer = "native"
+engine = "crac"
+packer = "rockcraft"
 
 [source]
 git = "https://github.com/pushkarnk/spring-petclinic.git"
@@ -52,6 +53,13 @@ suite = "forky"
 run-user = "_daemon_"
 platforms = ["arm64", "amd64"]
 packages = ["libstdc++6"]
+build-packages = ["sudo"]
+slices = ["ca-certificates_data"]
+
+[crac]
+engine = "criu"
+cpu-features = "0x21421804139bbd,0x3e6"
+ignored-descriptors = ["7", "/dev/random"]
 
 [checkpoint]
 min-pid = 2000
@@ -292,6 +300,11 @@ fn environment_rock_and_the_rest() {
     line("rock.platforms = []", &["`rock.platforms` is empty"]);
     line("rock.platforms = [\"amd64\", \"amd64\"]", &["names a platform twice"]);
     line("rock.platforms = [\"x86_64\"]", &["did you mean `amd64`?"]);
+    line("rock.slices = [\"x\"]", &["`x`, which is not the name of a slice", "ca-certificates_data"]);
+    line("rock.files = [\"x\"]", &["`rock.files`: expected a table"]);
+    line("crac.engine = \"wrap\"", &["did you mean `warp`?"]);
+    line("crac.cpu-features = \"avx\"", &["`crac.cpu-features` is `avx`", "`generic`", "ShowCPUFeatures"]);
+    line("crac.ignored-descriptors = [\"stdin\"]", &["expected a number or an absolute path"]);
     line("rock.packages = [\"x;y\"]", &["`x;y`, which is not the name of a Debian package"]);
     line("checkpoint.min-pid = 99", &["from 100 to 30000"]);
     line("checkpoint.ghost-limit = \"20\"", &["out of range", "is in bytes"]);

@@ -13,16 +13,13 @@ use crate::process::Limit;
 use crate::runtime::Container;
 use crate::store::Store;
 
-/// Without these CRIU has nothing to restore: the inventory, the process tree, and memory.
-const REQUIRED: [&str; 4] = [
-    "/checkpoint-data/inherit-fd",
-    "/checkpoint-data/inventory.img",
-    "/checkpoint-data/pages-1.img",
-    "/checkpoint-data/pstree.img",
-];
-
-/// Collects what the dump listed: CRIU's images and the files made at run time.
-pub fn collect(store: &Store, container: &Container<'_>, app: &str) -> Result<Vec<DataFile>> {
+/// Collects what the dump listed: CRIU's images, of which `required` must be there, and the files made at run time.
+pub fn collect(
+    store: &Store,
+    container: &Container<'_>,
+    app: &str,
+    required: &[&str],
+) -> Result<Vec<DataFile>> {
     let list = format!("/run/{app}/made");
     let from = format!("--files-from={list}");
     let words = [
@@ -43,11 +40,9 @@ pub fn collect(store: &Store, container: &Container<'_>, app: &str) -> Result<Ve
     let files = container
         .exec_pipe(&words, &limit, |reader| read_tar(store, reader))
         .context("the checkpoint data could not be collected")?;
-    for required in REQUIRED {
-        ensure!(
-            files.iter().any(|file| file.path == required),
-            "the dump is incomplete: {required} is missing"
-        );
+    for required in required {
+        let path = format!("/checkpoint-data/{required}");
+        ensure!(files.iter().any(|file| file.path == path), "the dump is incomplete: {path} is missing");
     }
     Ok(files)
 }
@@ -94,6 +89,13 @@ pub fn read_tar(store: &Store, reader: impl Read) -> Result<Vec<DataFile>> {
     files.sort_by(|a, b| a.path.cmp(&b.path));
     if let Some(twice) = files.windows(2).find(|pair| pair[0].path == pair[1].path) {
         bail!("{} is there twice", twice[0].path);
+    }
+    // Whoever unpacks these files writes where their paths say, and a link on the way would lead elsewhere.
+    for link in files.iter().filter(|file| file.link.is_some()) {
+        let below = format!("{}/", link.path);
+        if let Some(file) = files.iter().find(|file| file.path.starts_with(&below)) {
+            bail!("{} lies below the link {}", file.path, link.path);
+        }
     }
     Ok(files)
 }
@@ -168,6 +170,7 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         };
         check(&[("../x", T::Regular, "")], "leads out");
+        check(&[("a", T::Symlink, "/etc"), ("a/b", T::Regular, "")], "/a/b lies below the link /a");
         check(&[("a/../../x", T::Regular, "")], "leads out");
         check(&[("/etc/passwd", T::Regular, "")], "leads out");
         check(&[("./dev", T::Char, "")], "only files, folders and links");

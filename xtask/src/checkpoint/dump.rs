@@ -9,22 +9,42 @@ use super::{Dumped, collect, dump_service};
 use crate::app::App;
 use crate::digest::Digest;
 use crate::process::Limit;
+use crate::rocks::Job;
 use crate::runtime::Runtime;
-use crate::session::Session;
+use crate::source::Jar;
+use crate::store::Store;
 
-/// Runs the checkpoint rock `image`, dumps the application and collects what it left.
-pub fn dump(session: &Session, runtime: &Runtime, app: &App, image: &str) -> Result<Dumped> {
-    with_running(session, runtime, app, image, &[], |life| {
+/// Runs the checkpoint rock `image`, dumps the application and collects what it left; its jar too if only the rock has
+/// it.
+pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) -> Result<Dumped> {
+    let Job { session, app, way, .. } = *job;
+    with_running(job, runtime, image, &[], |life| {
         life.warm_up()?;
         let answers = verify(life).context("http.verify, before the dump")?;
+        let jar = match jar {
+            Some(jar) => jar.clone(),
+            None => life.jar(&session.store).context("the jar could not be collected")?,
+        };
         life.trigger()?;
         let (pid, froze) = life.wait_for_dump()?;
-        let files = collect::collect(&session.store, life.container, &app.name)?;
-        Ok(Dumped { pid, cold: life.start, froze, files, answers })
+        let files = collect::collect(&session.store, life.container, &app.name, way.engine.required())?;
+        Ok(Dumped { pid, cold: life.start, froze, files, answers, jar })
     })
 }
 
 impl Life<'_> {
+    /// The jar that runs, out of its container.
+    fn jar(&self, store: &Store) -> Result<Jar> {
+        let file = format!("/jars/{}.jar", self.app.name);
+        let limit = Limit::new("the tool's own limit for collecting a jar", Duration::from_secs(120));
+        self.container.exec_pipe(&["cat", &file], &limit, |reader| {
+            let mut writer = store.writer()?;
+            std::io::copy(reader, &mut writer)?;
+            let (digest, size) = writer.commit()?;
+            Ok(Jar { digest, size })
+        })
+    }
+
     /// Starts the service that dumps, as a person would by hand. Pebble calls a service that ends within a
     /// second a failure, so its word is not asked: the dump's own is.
     fn trigger(&self) -> Result<()> {

@@ -7,14 +7,13 @@ use anyhow::{Context, Result, anyhow};
 use super::{Log, Start};
 use crate::app::{App, Request};
 use crate::diagnostic::causes;
-use crate::engine::Engine;
 use crate::http::{Answer, Client};
 use crate::interrupt;
-use crate::plan::Packer;
 use crate::process::{Limit, TimedOut};
+use crate::render::SECCOMP;
 use crate::rock::Role;
-use crate::runtime::{self, Container, ContainerSpec, Runtime};
-use crate::session::Session;
+use crate::rocks::Job;
+use crate::runtime::{Container, ContainerSpec, Runtime};
 
 /// A running application.
 pub struct Life<'a> {
@@ -29,26 +28,24 @@ pub struct Life<'a> {
 /// Runs the checkpoint rock `image`, waits until it is ready, and removes it after `work`. An error shows the end
 /// of the application's log. `extra` is environment that only this run has.
 pub fn with_running<T>(
-    session: &Session,
+    job: &Job<'_>,
     runtime: &Runtime,
-    app: &App,
     image: &str,
     extra: &[(&str, String)],
     work: impl FnOnce(&Life<'_>) -> Result<T>,
 ) -> Result<T> {
-    let engine = Engine::choose(app.engine, Packer::Native);
-    let port = runtime::free_port()?;
-    let mut spec = ContainerSpec::new(format!("{}-checkpoint", app.name), image);
-    spec.capabilities = engine.capabilities(Role::Checkpoint).to_vec();
-    spec.seccomp = engine.seccomp(Role::Checkpoint);
-    spec.publish = vec![runtime::Publish { host: Some(port), ..runtime::Publish::anywhere(app.http.port) }];
+    let Job { session, app, .. } = *job;
+    let publish = runtime.publish(app.http.port)?;
+    let port = publish.host.context("a port of this machine")?;
+    let mut spec = spec(job, Role::Checkpoint, image);
+    spec.publish = vec![publish];
     spec.environment = extra.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
     let asked = SystemTime::now();
     let container = runtime.start(&spec)?;
     let log = Log::default();
     std::thread::scope(|scope| {
         let follower = scope.spawn(|| log.follow(&container, &app.name, &session.progress));
-        let client = Client::new("127.0.0.1", port, app.limits.request);
+        let client = Client::new(runtime.host(), port, app.limits.request);
         let worked = ready(app, &container, &log, &client, asked).and_then(|start| {
             session.progress.say(&format!(
                 "{} is up after {}",
@@ -65,6 +62,18 @@ pub fn with_running<T>(
             None => anyhow!("{}\n{}", causes(&error), log.tail()),
         })
     })
+}
+
+/// A container of one of the two rocks, with the capabilities that its role needs and no more.
+pub fn spec(job: &Job<'_>, role: Role, image: &str) -> ContainerSpec {
+    let Job { session, app, way, .. } = *job;
+    let mut spec = ContainerSpec::new(format!("{}-{}", app.name, role.folder()), image);
+    spec.capabilities = way.engine.capabilities(app, role).to_vec();
+    spec.seccomp = way.engine.seccomp(role);
+    spec.profile = Some(session.workspace.templates().join(SECCOMP));
+    // The services' logs on the container's own output; rockcraft's rocks do not say so themselves.
+    spec.words = vec!["--verbose".into()];
+    spec
 }
 
 fn ready(

@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::digest::Digest;
 use crate::lock::DataFile;
 use crate::runtime::Container;
+use crate::source::Jar;
 
 mod collect;
 mod dump;
@@ -53,6 +54,8 @@ pub struct Dumped {
     pub files: Vec<DataFile>,
     /// Digests of the answers to `verify` before the dump.
     pub answers: Vec<Digest>,
+    /// The jar that ran.
+    pub jar: Jar,
 }
 
 /// The service of the checkpoint rock that runs the application has the application's own name.

@@ -5,17 +5,15 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::Start;
-use crate::app::App;
+use super::life::spec;
 use crate::diagnostic::causes;
 use crate::digest::Digest;
-use crate::engine::Engine;
 use crate::http::Client;
 use crate::interrupt;
-use crate::plan::Packer;
 use crate::process::Limit;
 use crate::rock::Role;
-use crate::runtime::{self, Container, ContainerSpec, Publish, Runtime};
-use crate::session::Session;
+use crate::rocks::Job;
+use crate::runtime::{Container, Publish, Runtime};
 
 /// A restored application that has answered.
 pub struct Running<'a> {
@@ -27,31 +25,23 @@ pub struct Running<'a> {
     pub start: Start,
 }
 
-/// Describes a container of the restore rock, with the capabilities a restore needs and no more.
-pub fn spec(app: &App, image: &str) -> ContainerSpec {
-    let engine = Engine::choose(app.engine, Packer::Native);
-    let mut spec = ContainerSpec::new(format!("{}-restore", app.name), image);
-    spec.capabilities = engine.capabilities(Role::Restore).to_vec();
-    spec.seccomp = engine.seccomp(Role::Restore);
-    spec
-}
-
 /// Starts the restore rock `image` and waits for the first correct answer. `log` is what was read of its log so
 /// far, for an error.
 pub fn start_restored<'a>(
+    job: &Job<'_>,
     runtime: &'a Runtime,
-    app: &App,
     image: &str,
     publish: Option<Publish>,
     detached: bool,
 ) -> Result<Running<'a>> {
-    let mut spec = spec(app, image);
+    let app = job.app;
+    let mut spec = spec(job, Role::Restore, image);
     let publish = match publish {
         Some(publish) => publish,
-        None => Publish { host: Some(runtime::free_port()?), ..Publish::anywhere(app.http.port) },
+        None => runtime.publish(app.http.port)?,
     };
     let port = publish.host.context("a port of this machine")?;
-    let host = publish.reachable().to_owned();
+    let host = if runtime.is_remote() { runtime.host().to_owned() } else { publish.reachable().to_owned() };
     spec.publish = vec![publish];
     spec.detached = detached;
     let asked = SystemTime::now();
@@ -95,18 +85,12 @@ const PROOFS: usize = 3;
 
 /// Restores and compares, several times: the PID is the old one, and every answer is the one given before the dump.
 /// The median of the times.
-pub fn prove(
-    session: &Session,
-    runtime: &Runtime,
-    app: &App,
-    image: &str,
-    pid: u32,
-    answers: &[Digest],
-) -> Result<Start> {
+pub fn prove(job: &Job<'_>, runtime: &Runtime, image: &str, pid: u32, answers: &[Digest]) -> Result<Start> {
+    let Job { session, app, .. } = *job;
     let mut starts = Vec::new();
     for _ in 0..PROOFS {
-        let running = start_restored(runtime, app, image, None, false)?;
-        let client = Client::new("127.0.0.1", running.port, app.limits.request);
+        let running = start_restored(job, runtime, image, None, false)?;
+        let client = Client::new(runtime.host(), running.port, app.limits.request);
         for (request, before) in app.http.verify.iter().zip(answers) {
             let after = client.expect(request).context("verify, after the restore")?;
             ensure!(

@@ -9,20 +9,20 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::life::with_running;
-use crate::app::App;
 use crate::digest::Digest;
 use crate::process::Limit;
+use crate::rocks::Job;
 use crate::runtime::Runtime;
-use crate::session::Session;
 
 /// Runs the checkpoint rock `image`, which holds no archive yet, ends it, and takes the archive the JVM wrote at its
 /// exit. None if the JVM wrote none: the application's options may not allow it, and it does without.
-pub fn train(session: &Session, runtime: &Runtime, app: &App, image: &str) -> Result<Option<(Digest, u64)>> {
+pub fn train(job: &Job<'_>, runtime: &Runtime, image: &str) -> Result<Option<(Digest, u64)>> {
+    let Job { session, app, .. } = *job;
     let file = format!("/run/{}/classes.jsa", app.name);
     // The launcher's own variable, so that the options in start.sh stay the same in both runs.
     // The JVM warns of each class it leaves out, hundreds of them, which says nothing to anybody.
     let option = [("JDK_JAVA_OPTIONS", format!("-XX:ArchiveClassesAtExit={file} -Xlog:cds*=error"))];
-    with_running(session, runtime, app, image, &option, |life| {
+    with_running(job, runtime, image, &option, |life| {
         life.warm_up()?;
         let limit = Limit::new("the tool's own limit for writing a class archive", Duration::from_secs(180));
         let script = "pid=$(cat \"/run/$0/jvm.pid\"); kill -TERM \"$pid\"; \

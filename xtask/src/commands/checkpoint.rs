@@ -6,50 +6,48 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use bytesize::ByteSize;
 
-use crate::app::{self, App, Source};
+use crate::app::{self, Source};
 use crate::checkpoint::{self, Dumped, Start};
 use crate::cli::{Checkpoint, Global};
 use crate::debian::Root;
 use crate::digest::Digest;
-use crate::engine::Engine;
 use crate::host;
 use crate::interrupt;
 use crate::lock::{
-    Data, DataFile, Host, Lock, LockedArchive, LockedBase, LockedCapabilities, LockedPebble, LockedRocks,
-    LockedSource, SCHEMA,
+    Data, DataFile, Host, Lock, LockedArchive, LockedBase, LockedCapabilities, LockedPacker, LockedPebble,
+    LockedRocks, LockedSource, SCHEMA,
 };
-use crate::pack::Image;
+use crate::pack::{Image, import};
 use crate::pebble::{self, Pebble};
-use crate::plan::{self, Inputs, Packer, Plan, Step};
+use crate::plan::{self, Inputs, Plan, Reason, Step};
 use crate::render::Templates;
 use crate::report::Report;
 use crate::rock::Role;
-use crate::rocks::{self, Parts};
+use crate::rocks::{self, Job, Parts, native, rockcraft};
 use crate::runtime::Runtime;
 use crate::session::Session;
 use crate::source::Jar;
 use crate::toolchain::Toolchain;
+use crate::way::Packer;
 
 /// Plans, then carries the plan out.
 pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result<()> {
     let app = app::load(&session.workspace.root, &arguments.app)?.app;
-    super::native_only(&app)?;
     let source = super::source_of(&app, arguments.source.as_deref())?;
     let templates = Templates::read(&session.workspace.templates())?;
-    let inputs = plan::inputs(session, &app, &source, &templates)?;
+    let job = super::job(session, &app, &source, &templates)?;
+    let inputs = plan::inputs(&job)?;
     let _alone = if global.plan { None } else { Some(session.workspace.exclusive(&app.name)?) };
     // An unreadable pin is no pin, but nobody should wonder where it went.
     let lock = Lock::read(&session.workspace.lock(&app.name)).unwrap_or_else(|error| {
         session.progress.warn(&format!("{error:#}"));
         None
     });
-    let mut state = plan::state(session, &app, &source, &templates, lock.as_ref())?;
+    let mut state = plan::state(&job, lock.as_ref())?;
     if let (Some(lock), None) = (&lock, state.missing)
         && plan::changed(&inputs, &lock.inputs, |_| true).is_none()
     {
-        let parts = super::pack::parts_of(lock);
-        let packed = rocks::restore(session, &templates, &app, &source, &parts, &lock.data.files)?;
-        state.drifted = packed.manifest != lock.rocks.restore;
+        state.repack = repack(&job, lock)?;
     }
     let plan = plan::checkpoint(&inputs, &state, arguments.force);
     if global.plan {
@@ -66,40 +64,43 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
         );
     }
     if plan.0.len() > 1 {
-        host::ensure(&host::for_checkpoint(&source), global.install, &session.progress)?;
+        host::ensure(&host::for_checkpoint(&job, &plan), global.install, &session.progress)?;
     }
-    let work = Work {
-        session,
-        app: &app,
-        source: &source,
-        templates: &templates,
-        inputs: &inputs,
-        lock: lock.as_ref(),
-        dumps: plan.has(Step::Dump),
-    };
+    let work = Work { job, inputs: &inputs, lock: lock.as_ref(), dumps: plan.has(Step::Dump) };
     work.carry_out(&plan)
 }
 
+/// Why the pinned restore rock must be packed again though nothing that it is made from has changed.
+fn repack(job: &Job<'_>, lock: &Lock) -> Result<Option<Reason>> {
+    let present = import::read_image(&job.session.store, &lock.rocks.restore).is_ok();
+    match job.way.packer {
+        // No two runs of rockcraft give the same bytes, so there is nothing to compare with.
+        Packer::Rockcraft => Ok((!present).then_some(Reason::Missing("the restore rock"))),
+        Packer::Native => {
+            let parts = super::pack::parts_of(lock)?;
+            let packed = rocks::restore(job, &parts, &lock.data.files)?;
+            Ok((packed.manifest != lock.rocks.restore).then_some(Reason::Drifted))
+        }
+    }
+}
+
 /// Packs the checkpoint rock and stops there; nothing with `--plan`.
-pub fn pack(session: &Session, app: &App, source: &Source, global: &Global) -> Result<Option<Image>> {
-    let templates = Templates::read(&session.workspace.templates())?;
+pub fn pack(job: &Job<'_>, global: &Global) -> Result<Option<Image>> {
+    let Job { session, app, .. } = *job;
     let _alone = if global.plan { None } else { Some(session.workspace.exclusive(&app.name)?) };
-    let inputs = plan::inputs(session, app, source, &templates)?;
-    let plan = plan::pack_checkpoint(&plan::state(session, app, source, &templates, None)?);
+    let inputs = plan::inputs(job)?;
+    let plan = plan::pack_checkpoint(&plan::state(job, None)?);
     if global.plan {
         print!("{plan}");
         return Ok(None);
     }
-    host::ensure(&host::for_checkpoint(source), global.install, &session.progress)?;
-    let work = Work { session, app, source, templates: &templates, inputs: &inputs, lock: None, dumps: true };
+    host::ensure(&host::for_checkpoint(job, &plan), global.install, &session.progress)?;
+    let work = Work { job: *job, inputs: &inputs, lock: None, dumps: true };
     Ok(work.make(&plan)?.checkpoint)
 }
 
 struct Work<'a> {
-    session: &'a Session,
-    app: &'a App,
-    source: &'a Source,
-    templates: &'a Templates,
+    job: Job<'a>,
     inputs: &'a Inputs,
     lock: Option<&'a Lock>,
     /// Whether the plan dumps anew.
@@ -121,7 +122,8 @@ struct Made {
 impl Work<'_> {
     fn carry_out(&self, plan: &Plan) -> Result<()> {
         if plan.0.len() == 1 {
-            super::render::write_app(self.session, self.templates, self.app, self.lock)?;
+            let Job { session, templates, app, .. } = self.job;
+            super::render::write_app(session, templates, app, self.lock)?;
             return self.say_unchanged();
         }
         let made = self.make(plan)?;
@@ -129,13 +131,14 @@ impl Work<'_> {
     }
 
     fn make(&self, plan: &Plan) -> Result<Made> {
+        let session = self.job.session;
         let mut made = Made::default();
-        let runtime = Runtime::connect()?;
+        let runtime = Runtime::connect(session.runtime)?;
         runtime.sweep()?;
-        super::sweep(self.session)?;
+        super::sweep(session)?;
         let mut toolchain = None;
         for (step, _) in &plan.0 {
-            self.session.progress.step(&step.to_string(), || {
+            session.progress.step(&step.to_string(), || {
                 self.take(*step, &runtime, &mut toolchain, &mut made)
                     .with_context(|| format!("cannot {step}"))
             })?;
@@ -151,7 +154,8 @@ impl Work<'_> {
         toolchain: &mut Option<Toolchain<'a>>,
         made: &mut Made,
     ) -> Result<()> {
-        let Work { session, app, source, templates, .. } = *self;
+        let Job { session, app, source, templates, .. } = self.job;
+        let job = &self.job;
         match step {
             Step::Render => super::render::write_app(session, templates, app, self.lock).map(drop)?,
             Step::Base => made.base = Some(plan::base(app).make(session)?),
@@ -161,36 +165,32 @@ impl Work<'_> {
             }
             Step::Jar => made.jar = Some(source.jar(app, session, toolchain.as_ref())?),
             Step::Train => {
-                let parts = Parts { archive: None, ..self.parts(made)? };
-                let image = rocks::checkpoint(session, templates, app, source, &parts)?;
+                let Parts::Native(parts) = self.parts(made)? else {
+                    anyhow::bail!("only a natively packed rock holds a class archive");
+                };
+                let image = native::checkpoint(job, &native::Parts { archive: None, ..parts })?;
                 let name = super::load_as(session, runtime, &super::training(app), &image)?;
-                let trained = checkpoint::train(session, runtime, app, &name);
+                let trained = checkpoint::train(job, runtime, &name);
                 runtime.forget(&name);
                 if let Some((digest, size)) = trained? {
-                    let memo =
-                        plan::archive_memo(session, app, source, templates)?.context("base and jar")?;
-                    memo.put(&plan::Archive(digest, size))?;
+                    plan::archive_memo(job)?.context("base and jar")?.put(&plan::Archive(digest, size))?;
                 }
             }
-            Step::PackCheckpoint => {
-                let parts = self.parts(made)?;
-                made.checkpoint = Some(rocks::checkpoint(session, templates, app, source, &parts)?);
-            }
+            Step::PackCheckpoint => made.checkpoint = Some(rocks::checkpoint(job, &self.parts(made)?)?),
             Step::Dump => {
                 let image = made.checkpoint.as_ref().context("a checkpoint rock")?;
                 let name = super::load(session, runtime, app, Role::Checkpoint, image)?;
-                made.dumped = Some(checkpoint::dump(session, runtime, app, &name)?);
+                let jar = self.parts(made)?.jar();
+                made.dumped = Some(checkpoint::dump(job, runtime, &name, jar.as_ref())?);
             }
             Step::PackRestore => {
-                let parts = self.parts(made)?;
-                let files = self.files(made)?;
-                made.restore = Some(rocks::restore(session, templates, app, source, &parts, files)?);
+                made.restore = Some(rocks::restore(job, &self.parts(made)?, self.files(made)?)?);
             }
             Step::Prove => {
                 let image = made.restore.as_ref().context("a restore rock")?;
                 let candidate = super::load_as(session, runtime, &super::candidate(app), image)?;
                 let (pid, answers) = self.identity(made)?;
-                let proven = checkpoint::prove(session, runtime, app, &candidate, pid, answers);
+                let proven = checkpoint::prove(job, runtime, &candidate, pid, answers);
                 if proven.is_err() {
                     runtime.forget(&candidate);
                 }
@@ -203,26 +203,33 @@ impl Work<'_> {
 
     /// What both rocks are made of: made now, or earlier.
     fn parts(&self, made: &Made) -> Result<Parts> {
-        let session = self.session;
+        let Job { session, app, source, way, .. } = self.job;
         // What was dumped maps files of the parts it was dumped with, whatever could be made now.
         if let (Some(lock), false) = (self.lock, self.dumps) {
-            return Ok(super::pack::parts_of(lock));
+            return super::pack::parts_of(lock);
+        }
+        let dumped = made.dumped.as_ref().map(|dumped| dumped.jar.clone());
+        let jar = match made.jar.clone().or(dumped) {
+            Some(jar) => Some(jar),
+            None => source.cached(app, session)?,
+        };
+        if way.packer == Packer::Rockcraft {
+            return Ok(Parts::Rockcraft(rockcraft::Parts {
+                version: rockcraft::version(&app.rock.base)?,
+                // What rockcraft builds itself is its own, whatever the build image has made of the same sources.
+                jar: if matches!(source, Source::Git { .. }) && made.dumped.is_none() { None } else { jar },
+            }));
         }
         let base = match &made.base {
             Some(base) => base.clone(),
-            None => plan::base(self.app).cached(session)?.context("a base layer")?,
+            None => plan::base(app).cached(session)?.context("a base layer")?,
         };
         let pebble = match &made.pebble {
             Some(pebble) => pebble.clone(),
             None => pebble::cached(session)?.context("Pebble")?,
         };
-        let jar = match &made.jar {
-            Some(jar) => jar.clone(),
-            None => self.source.cached(self.app, session)?.context("a jar")?,
-        };
-        let archive = plan::archive(session, self.app, self.source, self.templates)?;
-        let archive = archive.map(|archive| (archive.0, archive.1));
-        Ok(Parts { base, pebble, jar, archive })
+        let archive = plan::archive(&self.job)?.map(|archive| (archive.0, archive.1));
+        Ok(Parts::Native(native::Parts { base, pebble, jar: jar.context("a jar")?, archive }))
     }
 
     /// The checkpoint data: dumped now, or pinned.
@@ -245,12 +252,13 @@ impl Work<'_> {
 
     /// Everything the lock names is in the store by now, and has been proven: it is written last.
     fn pin(&self, made: &Made, runtime: &Runtime) -> Result<()> {
-        let Work { session, app, source, .. } = *self;
-        let engine = Engine::choose(app.engine, Packer::Native);
+        let Job { session, templates, app, source, way } = self.job;
+        let engine = way.engine;
         let parts = self.parts(made)?;
+        let jar = parts.jar().context("a jar")?;
         let files = self.files(made)?.to_vec();
         let restore = made.restore.as_ref().context("a restore rock")?;
-        let layer = rocks::data_layer(session, &files)?;
+        let layer = native::data_layer(session, &files)?;
         let old = self.lock.filter(|_| made.dumped.is_none());
         let created = match old {
             Some(lock) => lock.created.clone(),
@@ -266,6 +274,7 @@ impl Work<'_> {
             schema: SCHEMA,
             app: app.name.clone(),
             created,
+            packer: LockedPacker { name: way.packer, version: parts.version() },
             engine,
             pid,
             answers: answers.to_vec(),
@@ -273,29 +282,32 @@ impl Work<'_> {
             source: LockedSource {
                 from: source.title(),
                 local: source.is_local(),
-                jar: parts.jar.digest,
-                jar_size: parts.jar.size,
+                jar: jar.digest,
+                jar_size: jar.size,
             },
-            base: LockedBase {
+            base: parts.native().map(|parts| LockedBase {
                 suite: app.rock.suite.clone(),
                 digest: parts.base.blob.digest,
                 size: parts.base.blob.size,
                 packages: parts.base.packages.clone(),
-            },
-            pebble: LockedPebble {
+            }),
+            pebble: parts.native().map(|parts| LockedPebble {
                 version: parts.pebble.version.clone(),
                 digest: parts.pebble.digest,
                 size: parts.pebble.size,
-            },
-            class_archive: parts.archive.map(|(digest, size)| LockedArchive { digest, size }),
+            }),
+            class_archive: parts
+                .native()
+                .and_then(|parts| parts.archive)
+                .map(|(digest, size)| LockedArchive { digest, size }),
             // Repacking on another machine does not make the process another machine's.
             host: old.map_or_else(Host::this, |lock| Ok(lock.host.clone()))?,
             capabilities: LockedCapabilities {
                 checkpoint: match old {
                     Some(lock) => lock.capabilities.checkpoint.clone(),
-                    None => engine.capabilities(Role::Checkpoint).to_vec(),
+                    None => engine.capabilities(app, Role::Checkpoint).to_vec(),
                 },
-                restore: engine.capabilities(Role::Restore).to_vec(),
+                restore: engine.capabilities(app, Role::Restore).to_vec(),
             },
             rocks: LockedRocks { checkpoint, restore: restore.manifest },
             data: Data { digest: layer.digest, size: layer.size, tree: Digest::of_value(&files), files },
@@ -308,7 +320,7 @@ impl Work<'_> {
         interrupt::check()?;
         lock.write(&session.workspace.lock(&app.name))?;
         // The restore rock's rendered files hold the sums of the data.
-        super::render::write_app(session, self.templates, app, Some(&lock))?;
+        super::render::write_app(session, templates, app, Some(&lock))?;
         if let (Some(dumped), Some(restored)) = (&made.dumped, made.restored) {
             Report { cold: dumped.cold, restored, froze: dumped.froze }
                 .write(&session.workspace, &app.name)?;
@@ -323,7 +335,7 @@ impl Work<'_> {
     }
 
     fn say_unchanged(&self) -> Result<()> {
-        let app = &self.app.name;
+        let app = &self.job.app.name;
         let lock = self.lock.context("a pin")?;
         println!("{app} is pinned as of {}, and nothing has changed since.", lock.created);
         println!("Next: cargo xtask restore {app}   (or --force to do it again)");
@@ -331,7 +343,7 @@ impl Work<'_> {
     }
 
     fn summary(&self, made: &Made) -> Result<()> {
-        let Work { session, app, .. } = *self;
+        let Job { session, app, .. } = self.job;
         let lock = super::pin(session, app)?;
         let size = |bytes: u64| ByteSize(bytes).to_string();
         let data: u64 = lock.data.files.iter().map(|file| file.size).sum();

@@ -11,7 +11,9 @@ use crate::app;
 use crate::cli::{Clean, Global};
 use crate::digest::Digest;
 use crate::lock::Lock;
+use crate::pack::import;
 use crate::session::Session;
+use crate::way::Packer;
 use crate::workspace::Workspace;
 
 /// Keeps what a pin names, unless everything shall go.
@@ -66,7 +68,15 @@ fn pinned(session: &Session) -> Result<BTreeSet<Digest>> {
     let mut kept = BTreeSet::new();
     for name in app::names(&session.workspace.root)? {
         let Some(lock) = Lock::read(&session.workspace.lock(&name))? else { continue };
-        kept.extend([lock.source.jar, lock.base.digest, lock.pebble.digest, lock.data.digest]);
+        kept.extend([lock.source.jar, lock.data.digest]);
+        kept.extend(lock.base.map(|base| base.digest));
+        kept.extend(lock.pebble.map(|pebble| pebble.digest));
+        // rockcraft would make other bytes of the same files: its rock stays as it was proven.
+        if let (Packer::Rockcraft, Ok(rock)) =
+            (lock.packer.name, import::read_image(&session.store, &lock.rocks.restore))
+        {
+            kept.extend(rock.blobs().into_keys());
+        }
         kept.extend(lock.class_archive.as_ref().map(|archive| archive.digest));
         kept.extend(lock.data.files.iter().filter_map(|file| file.sha256));
     }

@@ -3,21 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use fs_err as fs;
 
 use crate::app::{self, App, Build, Loaded, Source};
 use crate::cli::{Cli, Command};
 use crate::diagnostic::InputError;
-use crate::engine::Engine;
+use crate::host;
 use crate::lock::Lock;
 use crate::pack::{Image, archive};
-use crate::plan::Packer;
 use crate::progress::Verbosity;
-use crate::render::rock_name;
+use crate::render::{Templates, rock_name};
 use crate::rock::Role;
-use crate::runtime::Runtime;
+use crate::rocks::Job;
+use crate::runtime::{Kind, Runtime};
 use crate::session::Session;
 use crate::toolchain::debian_architecture;
+use crate::way::{Packer, Way};
 
 mod check;
 mod checkpoint;
@@ -36,7 +38,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         (_, true) => Verbosity::Verbose,
         _ => Verbosity::Normal,
     };
-    let session = Session::open(verbosity)?;
+    let session = Session::open(verbosity, runtime_choice(cli)?, cli.global.destructive_mode)?;
     match &cli.command {
         Command::Checkpoint(arguments) => checkpoint::run(&session, arguments, &cli.global),
         Command::Restore(arguments) => restore::run(&session, arguments, &cli.global),
@@ -47,6 +49,18 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Show(arguments) => show::run(&session, arguments, &cli.global),
         Command::Test(arguments) => test::run(&session, arguments, &cli.global),
         Command::Clean(arguments) => clean::run(&session, arguments, &cli.global),
+    }
+}
+
+/// `--runtime`, or else XTASK_RUNTIME.
+fn runtime_choice(cli: &Cli) -> Result<Option<Kind>> {
+    let named = std::env::var("XTASK_RUNTIME").unwrap_or_default();
+    match (cli.global.runtime, named.as_str()) {
+        (Some(kind), _) => Ok(Some(kind)),
+        (None, "") => Ok(None),
+        (None, name) => Kind::from_str(name, false).map(Some).map_err(|_| {
+            InputError::plain(format!("XTASK_RUNTIME is {name:?}"), "set it to `podman` or `docker`").into()
+        }),
     }
 }
 
@@ -91,21 +105,21 @@ fn pin(session: &Session, app: &App) -> Result<Lock> {
         .with_context(|| format!("{0} has no pin yet; run `cargo xtask checkpoint {0}`", app.name))
 }
 
-/// The native way needs an engine that a stock JDK has.
-fn native_only(app: &App) -> Result<()> {
-    if Packer::choose(app.packer) == Packer::Rockcraft {
+/// What goes through the house in this run.
+fn job<'a>(
+    session: &'a Session,
+    app: &'a App,
+    source: &'a Source,
+    templates: &'a Templates,
+) -> Result<Job<'a>> {
+    let way = Way::of(app, host::find("rockcraft").is_some());
+    if way.packer == Packer::Native && !app.rock.slices.is_empty() {
         anyhow::bail!(
-            "{0} asks for the packer `rockcraft`; run `cargo xtask render {0}`, then `rockcraft pack` in rocks/{0}/checkpoint (README, \"What has been run\")",
+            "{} has rock.slices, which only rockcraft can cut, and it is not installed here",
             app.name
         );
     }
-    if Engine::choose(app.engine, Packer::Native) == Engine::Crac {
-        anyhow::bail!(
-            "{} asks for the engine `crac`, whose JDK only Ubuntu has; set engine = \"auto\" or \"criu\" to checkpoint natively",
-            app.name
-        );
-    }
-    Ok(())
+    Ok(Job { session, templates, app, source, way })
 }
 
 /// The name of a rock's image in the container engine.
@@ -128,12 +142,9 @@ fn load(session: &Session, runtime: &Runtime, app: &App, role: Role, image: &Ima
     load_as(session, runtime, &image_name(app, role), image)
 }
 
-/// Loads a rock under a given name. The layout is hard links, made for this moment.
+/// Loads a rock under a given name.
 fn load_as(session: &Session, runtime: &Runtime, name: &str, image: &Image) -> Result<String> {
-    let temporary = session.workspace.temporary()?;
-    let layout = temporary.path().join("layout");
-    archive::write_layout(&session.store, image, "rock", &layout)?;
-    runtime.load(&layout, &image.config, name)?;
+    runtime.load(session, image, name)?;
     Ok(name.to_owned())
 }
 

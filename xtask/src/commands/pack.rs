@@ -1,28 +1,29 @@
 //! `pack`: one rock of the pair, as an OCI archive.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::app::{self, App, Source};
 use crate::cli::{Global, Pack};
 use crate::debian::Root;
 use crate::lock::Lock;
-use crate::pack::{Blob, Image};
+use crate::pack::{Blob, Image, import};
 use crate::pebble::Pebble;
 use crate::plan;
 use crate::render::Templates;
 use crate::rock::Role;
-use crate::rocks::{self, Parts};
+use crate::rocks::{self, Job, Parts, native, rockcraft};
 use crate::session::Session;
 use crate::source::Jar;
+use crate::way::{Packer, Way};
 
 /// Packs the checkpoint rock from app.toml, or the restore rock from the pin.
 pub fn run(session: &Session, arguments: &Pack, global: &Global) -> Result<()> {
     let app = app::load(&session.workspace.root, &arguments.app)?.app;
-    super::native_only(&app)?;
+    let templates = Templates::read(&session.workspace.templates())?;
     let image = match arguments.role {
         Role::Checkpoint => {
             let source = super::source_of(&app, arguments.source.as_deref())?;
-            match super::checkpoint::pack(session, &app, &source, global)? {
+            match super::checkpoint::pack(&super::job(session, &app, &source, &templates)?, global)? {
                 Some(image) => image,
                 None => return Ok(()),
             }
@@ -54,12 +55,22 @@ pub fn from_pin(session: &Session, app: &App, lock: &Lock) -> Result<Image> {
             app.name
         );
     }
-    let parts = parts_of(lock);
     let templates = Templates::read(&session.workspace.templates())?;
     // The labels of a rock made from a local source name none, and so must those of its second packing.
     let source =
         if lock.source.local { Source::Jar { path: Default::default() } } else { app.source.clone() };
-    let image = rocks::restore(session, &templates, app, &source, &parts, &lock.data.files)?;
+    let way = Way { packer: lock.packer.name, engine: lock.engine };
+    let job = Job { session, templates: &templates, app, source: &source, way };
+    if way.packer == Packer::Rockcraft {
+        // rockcraft would make other bytes of the same files, and these are the ones that were proven.
+        return import::read_image(&session.store, &lock.rocks.restore).with_context(|| {
+            format!(
+                "the restore rock is lost; run `cargo xtask checkpoint {}`, which packs it again",
+                app.name
+            )
+        });
+    }
+    let image = rocks::restore(&job, &parts_of(lock)?, &lock.data.files)?;
     ensure!(
         image.manifest == lock.rocks.restore,
         "the restore rock of {0} would be {1}, but the pin says {2}; {3}; \
@@ -67,14 +78,15 @@ pub fn from_pin(session: &Session, app: &App, lock: &Lock) -> Result<Image> {
         app.name,
         image.manifest,
         lock.rocks.restore,
-        changed(session, app, lock, &templates)
+        changed(&job, lock)
     );
     Ok(image)
 }
 
 /// Which inputs differ from the pin's, as far as this machine can tell.
-fn changed(session: &Session, app: &App, lock: &Lock, templates: &Templates) -> String {
-    let differing = plan::inputs(session, app, &app.source, templates).ok().and_then(|mut inputs| {
+fn changed(job: &Job<'_>, lock: &Lock) -> String {
+    let job = Job { source: &job.app.source, ..*job };
+    let differing = plan::inputs(&job).ok().and_then(|mut inputs| {
         if let (true, Some(pinned)) = (lock.source.local, lock.inputs.get("source")) {
             inputs.insert("source".into(), *pinned);
         }
@@ -87,18 +99,19 @@ fn changed(session: &Session, app: &App, lock: &Lock, templates: &Templates) -> 
 }
 
 /// What the pinned rocks are made of.
-pub fn parts_of(lock: &Lock) -> Parts {
-    Parts {
-        base: Root {
-            blob: Blob { digest: lock.base.digest, size: lock.base.size },
-            packages: lock.base.packages.clone(),
-        },
-        pebble: Pebble {
-            version: lock.pebble.version.clone(),
-            digest: lock.pebble.digest,
-            size: lock.pebble.size,
-        },
-        jar: Jar { digest: lock.source.jar, size: lock.source.jar_size },
-        archive: lock.class_archive.as_ref().map(|archive| (archive.digest, archive.size)),
+pub fn parts_of(lock: &Lock) -> Result<Parts> {
+    let jar = Jar { digest: lock.source.jar, size: lock.source.jar_size };
+    if lock.packer.name == Packer::Rockcraft {
+        let version = lock.packer.version.clone();
+        return Ok(Parts::Rockcraft(rockcraft::Parts { version, jar: Some(jar) }));
     }
+    let (Some(base), Some(pebble)) = (&lock.base, &lock.pebble) else {
+        anyhow::bail!("the pin of a natively packed rock names its base and Pebble");
+    };
+    Ok(Parts::Native(native::Parts {
+        base: Root { blob: Blob { digest: base.digest, size: base.size }, packages: base.packages.clone() },
+        pebble: Pebble { version: pebble.version.clone(), digest: pebble.digest, size: pebble.size },
+        jar,
+        archive: lock.class_archive.as_ref().map(|archive| (archive.digest, archive.size)),
+    }))
 }

@@ -12,9 +12,12 @@ use crate::host;
 use crate::interrupt;
 use crate::lock::Host;
 use crate::progress::seconds;
+use crate::render::Templates;
 use crate::rock::Role;
+use crate::rocks::Job;
 use crate::runtime::{Publish, Runtime};
 use crate::session::Session;
+use crate::way::Way;
 
 /// Packs and loads what is missing, starts it, and shows its log until it ends or is stopped.
 pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()> {
@@ -45,9 +48,9 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
             app.name
         );
     }
-    host::ensure(&[host::PODMAN], global.install, &session.progress)?;
+    host::ensure(&host::for_restore(session), global.install, &session.progress)?;
     let _shared = session.workspace.sharing()?;
-    let runtime = Runtime::connect()?;
+    let runtime = Runtime::connect(session.runtime)?;
     runtime.sweep()?;
     super::sweep(session)?;
     let image =
@@ -56,7 +59,10 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         .progress
         .step("load the restore rock", || super::load(session, &runtime, &app, Role::Restore, &image))?;
     let address = format!("http://{}:{}/", publish.address, publish.host.unwrap_or(app.http.port));
-    let running = checkpoint::start_restored(&runtime, &app, &name, Some(publish), arguments.detach)?;
+    let templates = Templates::read(&session.workspace.templates())?;
+    let way = Way { packer: lock.packer.name, engine: lock.engine };
+    let job = Job { session, templates: &templates, app: &app, source: &app.source, way };
+    let running = checkpoint::start_restored(&job, &runtime, &name, Some(publish), arguments.detach)?;
     let up = format!(
         "{} is back, {} after its container started ({} with the container's own start): {address}",
         app.name,
@@ -67,7 +73,7 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         session.progress.say(&up);
         let name = running.container.keep();
         println!("{name}");
-        session.progress.say(&format!("stop it with: podman rm --force {name}"));
+        session.progress.say(&format!("stop it with: {} rm --force {name}", runtime.kind));
         return Ok(());
     }
     println!("{up}\nCtrl-C stops it.");

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A pin as the tool wrote it under schema 1.
+/// A pin as the tool wrote it under schema 2.
 const SAMPLE: &str = include_str!("../../tests/support/sample.lock");
 
 fn sample() -> Lock {
@@ -58,11 +58,11 @@ fn what_is_no_lock_of_this_schema() {
     refused("", "it names no schema");
     refused("not TOML", "it names no schema");
     refused("schema = \"1\"", "it names no schema");
-    for schema in ["0", "2", "4294967295"] {
-        let text = SAMPLE.replacen("schema = 1", &format!("schema = {schema}"), 1);
-        refused(&text, &format!("its schema is {schema}; this version of the tool reads schema 1"));
+    for schema in ["0", "1", "4294967295"] {
+        let text = SAMPLE.replacen("schema = 2", &format!("schema = {schema}"), 1);
+        refused(&text, &format!("its schema is {schema}; this version of the tool reads schema 2"));
     }
-    refused("schema = 1", "missing field `app`");
+    refused("schema = 2", "missing field `app`");
     refused(&SAMPLE.replacen("pid = 345", "pid = 345\npids = 1", 1), "unknown field `pids`");
     refused(&SAMPLE.replacen("pid = 345", "pid = -1", 1), "invalid value");
     refused(&SAMPLE.replacen("\"SETGID\"", "\"SYS_ADMIN\"", 1), "SYS_ADMIN");

@@ -85,9 +85,30 @@ pub fn read_manifest_digest(archive: &Path) -> Result<Digest> {
     bail!("{} holds no index.json: it is no OCI archive", archive.display())
 }
 
-fn write_tar(store: &Store, image: &Image, reference: &str, out: &mut impl Write) -> Result<()> {
+/// Writes the image as what `docker load` reads, of whatever version: an OCI archive that also has the `manifest.json`
+/// of Docker's own form, without which engines before 25 find no image and later ones no name.
+pub fn write_docker(store: &Store, image: &Image, name: &str, out: &mut dyn Write) -> Result<()> {
+    let blob = |digest: Digest| format!("blobs/sha256/{}", digest.hex());
+    let layers: Vec<String> = image.layers.iter().map(|layer| blob(layer.digest)).collect();
+    let manifest =
+        serde_json::json!([{ "Config": blob(image.config), "RepoTags": [name], "Layers": layers }]);
+    write_files(store, image, name, &[("manifest.json", serde_json::to_vec(&manifest)?)], out)
+}
+
+fn write_tar(store: &Store, image: &Image, reference: &str, out: &mut dyn Write) -> Result<()> {
+    write_files(store, image, reference, &[], out)
+}
+
+fn write_files(
+    store: &Store,
+    image: &Image,
+    reference: &str,
+    more: &[(&str, Vec<u8>)],
+    out: &mut dyn Write,
+) -> Result<()> {
     let mut builder = tar::Builder::new(BufWriter::with_capacity(1 << 20, out));
-    for (name, bytes) in [("oci-layout", layout_json()?), ("index.json", index_json(image, reference)?)] {
+    let own = [("oci-layout", layout_json()?), ("index.json", index_json(image, reference)?)];
+    for (name, bytes) in own.iter().chain(more) {
         builder.append(&file_header(name, bytes.len() as u64)?, bytes.as_slice())?;
     }
     for (digest, size) in image.blobs() {

@@ -15,7 +15,7 @@ use crate::rock::Rock;
 use crate::store::Store;
 
 /// When every image was created, as it says: [`super::layer::MTIME`].
-const CREATED: &str = "1980-01-01T00:00:00Z";
+pub(super) const CREATED: &str = "1980-01-01T00:00:00Z";
 
 /// What container engines set where an image says nothing; said, so that it is the same everywhere.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -18,6 +18,7 @@
 
 pub mod archive;
 pub mod image;
+pub mod import;
 pub mod layer;
 #[cfg(test)]
 mod tests;

@@ -6,34 +6,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-use crate::app::PackerChoice;
 use crate::digest::Digest;
 
 mod inputs;
 
 pub use inputs::{Archive, archive, archive_memo, base, inputs, missing, state, wants_archive};
-
-/// Who makes a rock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Packer {
-    /// `rockcraft pack`.
-    Rockcraft,
-    /// This tool.
-    Native,
-}
-
-impl Packer {
-    /// The packer that the application asks for.
-    pub fn choose(choice: PackerChoice) -> Packer {
-        match choice {
-            PackerChoice::Rockcraft => Packer::Rockcraft,
-            PackerChoice::Native | PackerChoice::Auto => Packer::Native,
-        }
-    }
-}
 
 /// One step on the way from app.toml to a restored application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,8 +126,8 @@ pub struct State {
     pub pinned: Option<Inputs>,
     /// The first thing the pin names and the store has not.
     pub missing: Option<&'static str>,
-    /// Whether the pin's restore rock would be packed otherwise now, as by another version of this tool.
-    pub drifted: bool,
+    /// Why the restore rock must be packed again though no input has changed.
+    pub repack: Option<Reason>,
     /// Whether the base layer is in the store.
     pub base: bool,
     /// Whether Pebble is.
@@ -174,7 +151,7 @@ pub fn checkpoint(inputs: &Inputs, state: &State, force: bool) -> Plan {
     let repack = dump.clone().map(|_| Reason::Needed).or_else(|| {
         let pinned = state.pinned.as_ref()?;
         let changed = changed(inputs, pinned, |name| RESTORE_ONLY.contains(&name));
-        changed.or(state.drifted.then_some(Reason::Drifted))
+        changed.or(state.repack.clone())
     });
     let mut steps = vec![(Step::Render, Reason::Always)];
     if let Some(reason) = dump {
@@ -246,7 +223,7 @@ mod tests {
         State {
             pinned,
             missing: None,
-            drifted: false,
+            repack: None,
             base: true,
             pebble: true,
             jar: true,
@@ -278,7 +255,12 @@ mod tests {
         // An input that an older tool did not know of.
         check(&[now[0], now[1], now[2], ("new", "1")], state(), false, &whole);
         check(&now, State { missing: Some("the jar"), ..state() }, false, &whole);
-        check(&now, State { drifted: true, ..state() }, false, &[Render, PackRestore, Prove, Pin]);
+        check(
+            &now,
+            State { repack: Some(Reason::Drifted), ..state() },
+            false,
+            &[Render, PackRestore, Prove, Pin],
+        );
         check(&now, State { pinned: None, ..state() }, false, &whole);
         let empty = State { pinned: None, base: false, pebble: false, jar: false, archive: false, ..state() };
         let all =

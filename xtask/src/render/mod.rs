@@ -2,22 +2,23 @@
 //!
 //! Writing, checking and showing the difference share [`render`]; see `commands/render.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use minijinja::{Value, context};
 
-use crate::app::{App, Source};
-use crate::engine::{CRIU_OPTIONS, Engine};
-use crate::lock::Lock;
-use crate::plan::Packer;
-use crate::rock::Role;
+use crate::app::App;
+use crate::digest::Digest;
+use crate::engine::{Engine, RESOURCE_POLICIES};
+use crate::lock::{DataFile, Lock};
+use crate::rock::{DAEMON_ID, Role};
+use crate::way::Way;
 
 mod quote;
 mod templates;
+mod values;
 
-pub use templates::Templates;
+pub use templates::{SECCOMP, Templates};
 
 /// A rendered file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,63 +29,142 @@ pub struct File {
     pub executable: bool,
 }
 
-/// Rendered files by path, relative to `rocks/<app>`.
+impl File {
+    fn text(text: &str) -> File {
+        File { bytes: tidy(text), executable: false }
+    }
+
+    fn program(text: &str) -> File {
+        File { bytes: tidy(text), executable: true }
+    }
+}
+
+/// Rendered files by path.
 pub type Files = BTreeMap<PathBuf, File>;
 
-/// Every file under `rocks/<app>`: what rockcraft packs, and beside it, in `native/`, what the native packer
-/// does. The two differ where their engines do.
+/// What rockcraft's rocks hold besides what they are rendered from: the pinned jar and checkpoint data.
+#[derive(Debug, Clone, Copy)]
+pub struct Pinned<'a> {
+    /// The jar.
+    pub jar: Digest,
+    /// The checkpoint data, where there is some.
+    pub data: &'a [DataFile],
+}
+
+/// Every file under `rocks/<app>`: what rockcraft packs, beside it in `native/` what the native packer does, and how the
+/// restore rock is run.
 pub fn render(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<Files> {
     let mut files = Files::new();
+    let mut add = |folder: &str, more: Files| {
+        files.extend(more.into_iter().map(|(path, file)| (Path::new(folder).join(path), file)));
+    };
+    let way = Way::rockcraft(app);
+    // Data of one engine is nothing to the other.
+    let lock = lock.filter(|lock| lock.engine == way.engine);
+    let pinned = lock.map(|lock| Pinned { jar: lock.source.jar, data: &lock.data.files });
     for role in [Role::Checkpoint, Role::Restore] {
-        let folder = PathBuf::from(role.folder());
-        let engine = Engine::choose(app.engine, Packer::Rockcraft);
-        let values = values(app, engine, role, lock);
-        let text = templates.render(&format!("rockcraft/{}.yaml.j2", role.folder()), &values)?;
-        files.insert(folder.join("rockcraft.yaml"), File { bytes: tidy(&text), executable: false });
-        // Data of one engine is nothing to the other.
-        let lock = lock.filter(|lock| lock.engine == engine);
-        if let (Role::Restore, Some(lock)) = (role, lock) {
-            files.insert(folder.join("data.sha256"), manifest(lock));
+        add(role.folder(), rockcraft_files(templates, app, role, pinned)?);
+        if let Some(native) = Way::native(app) {
+            add(&format!("{}/native", role.folder()), native_files(templates, app, native.engine, role)?);
         }
-        files.extend(
-            scripts(templates, app, engine, role)?.into_iter().map(|(path, file)| (folder.join(path), file)),
-        );
-        if Engine::choose(app.engine, Packer::Native) == Engine::Criu {
-            let native = folder.join("native");
-            files.extend(
-                native_files(templates, app, role)?.into_iter().map(|(path, file)| (native.join(path), file)),
-            );
+    }
+    add("restore", deployment(templates, app)?);
+    Ok(files)
+}
+
+/// The folder that rockcraft packs for this role.
+pub fn rockcraft_files(
+    templates: &Templates,
+    app: &App,
+    role: Role,
+    pinned: Option<Pinned<'_>>,
+) -> Result<Files> {
+    let way = Way::rockcraft(app);
+    let values = values::of(app, way, role, pinned.map(|pinned| pinned.jar));
+    let mut files = scripts(templates, app, way, role)?;
+    let text = templates.render(&format!("rockcraft/{}.yaml.j2", role.folder()), &values)?;
+    files.insert("rockcraft.yaml".into(), File::text(&text));
+    for (path, file) in own_files(app, way.engine) {
+        files.insert(Path::new("files").join(path.trim_start_matches('/')), file);
+    }
+    if role == Role::Restore {
+        let text = templates.render("scripts/install-data.sh.j2", &values)?;
+        files.insert("install-data.sh".into(), File::program(&text));
+        if let Some(pinned) = pinned.filter(|pinned| !pinned.data.is_empty()) {
+            files.insert("data.manifest".into(), File::text(&manifest(app, pinned)));
         }
     }
     Ok(files)
 }
 
 /// What the native packer puts into a rock of this role: `layer.yaml` and `scripts/`.
-pub fn native_files(templates: &Templates, app: &App, role: Role) -> Result<Files> {
-    let engine = Engine::choose(app.engine, Packer::Native);
-    let mut files = scripts(templates, app, engine, role)?;
-    let text =
-        templates.render(&format!("pebble/{}.yaml.j2", role.folder()), &values(app, engine, role, None))?;
-    files.insert("layer.yaml".into(), File { bytes: tidy(&text), executable: false });
+pub fn native_files(templates: &Templates, app: &App, engine: Engine, role: Role) -> Result<Files> {
+    let way = Way { packer: crate::way::Packer::Native, engine };
+    let mut files = scripts(templates, app, way, role)?;
+    let values = values::of(app, way, role, None);
+    let text = templates.render(&format!("pebble/{}.yaml.j2", role.folder()), &values)?;
+    files.insert("layer.yaml".into(), File::text(&text));
     Ok(files)
 }
 
-fn scripts(templates: &Templates, app: &App, engine: Engine, role: Role) -> Result<Files> {
-    let values = values(app, engine, role, None);
-    let script = |name: &&str| -> Result<(PathBuf, File)> {
-        let text = templates.render(&format!("scripts/{name}.j2"), &values)?;
-        Ok((Path::new("scripts").join(name), File { bytes: tidy(&text), executable: true }))
-    };
-    engine.scripts(role).iter().map(script).collect()
+/// How the restore rock is run: `compose.yaml`, and the filter of system calls that Docker needs for it.
+fn deployment(templates: &Templates, app: &App) -> Result<Files> {
+    // What a machine without rockcraft makes, where the application can go that way.
+    let way = Way::native(app).unwrap_or_else(|| Way::rockcraft(app));
+    let values = values::of(app, way, Role::Restore, None);
+    let compose = templates.render("compose.yaml.j2", &values)?;
+    Ok(Files::from([
+        ("compose.yaml".into(), File::text(&compose)),
+        ("seccomp.json".into(), File::text(&templates.seccomp)),
+    ]))
 }
 
-/// `sha256sum --check` reads it: the part of the restore rock refuses data that is not exactly this.
-fn manifest(lock: &Lock) -> File {
-    let lines =
-        lock.data.files.iter().filter_map(|file| {
-            Some(format!("{}  {}\n", file.sha256?.hex(), file.path.trim_start_matches('/')))
-        });
-    File { bytes: lines.collect::<String>().into_bytes(), executable: false }
+/// Files of the application's own, by their place in the rock.
+pub fn own_files(app: &App, engine: Engine) -> BTreeMap<String, File> {
+    let file = |file: &crate::app::RockFile| File { bytes: file.bytes.clone(), executable: file.executable };
+    let mut files: BTreeMap<String, File> =
+        app.rock.files.iter().map(|(path, own)| (path.clone(), file(own))).collect();
+    if let (Engine::Crac, Some(policies)) = (engine, &app.crac.resource_policies) {
+        files.insert(RESOURCE_POLICIES.to_owned(), file(policies));
+    }
+    files
+}
+
+fn scripts(templates: &Templates, app: &App, way: Way, role: Role) -> Result<Files> {
+    let values = values::of(app, way, role, None);
+    let script = |name: &&str| -> Result<(PathBuf, File)> {
+        let text = templates.render(&format!("scripts/{name}.j2"), &values)?;
+        Ok((Path::new("scripts").join(name), File::program(&text)))
+    };
+    way.engine.scripts(role).iter().map(script).collect()
+}
+
+/// What `install-data.sh` reads: the pinned files with their folders, sorted, so that parents come first.
+fn manifest(app: &App, pinned: Pinned<'_>) -> String {
+    let mut lines = BTreeMap::new();
+    let mut folders = BTreeSet::new();
+    let jar = format!("jars/{}.jar", app.name);
+    let paths = pinned.data.iter().map(|file| file.path.trim_start_matches('/'));
+    for path in paths.chain([jar.as_str()]) {
+        folders
+            .extend(Path::new(path).ancestors().skip(1).filter_map(Path::to_str).filter(|p| !p.is_empty()));
+    }
+    for folder in folders {
+        let owner = if folder == "checkpoint-data" { DAEMON_ID } else { 0 };
+        lines.insert(folder, format!("d 0755 {owner}:{owner} -"));
+    }
+    lines.insert(&jar, format!("f 0644 0:0 {}", pinned.jar.hex()));
+    for file in pinned.data {
+        let (kind, sum) = match (&file.sha256, &file.link) {
+            (Some(digest), _) => ('f', digest.hex()),
+            (None, Some(target)) => ('l', Digest::of(target).hex()),
+            (None, None) => ('d', "-".to_owned()),
+        };
+        let path = file.path.trim_start_matches('/');
+        lines.insert(path, format!("{kind} {} {} {sum}", file.mode, file.owner));
+    }
+    let text: String = lines.iter().map(|(path, line)| format!("{line} {path}\n")).collect();
+    format!("# @generated by `cargo xtask checkpoint {}`: KIND MODE UID:GID SHA256 PATH\n{text}", app.name)
 }
 
 /// One line break at the end, and no line that ends in blanks.
@@ -95,68 +175,6 @@ fn tidy(text: &str) -> Vec<u8> {
         lines.pop();
     }
     (lines.join("\n") + "\n").into_bytes()
-}
-
-/// Every variable a template may use.
-fn values(app: &App, engine: Engine, role: Role, lock: Option<&Lock>) -> Value {
-    let mut packages = engine.packages(app.java.version);
-    packages.extend(app.rock.packages.iter().cloned());
-    packages.sort();
-    packages.dedup();
-    let ppas: &[&str] = match (engine, app.rock.base.as_str()) {
-        (Engine::Crac, "ubuntu@24.04") => &["pushkarnk/openjdk-crac-noble"],
-        (Engine::Crac, _) => &[],
-        (Engine::Criu, _) => &["criu/ppa"],
-    };
-    let capabilities: Vec<String> =
-        engine.capabilities(role).iter().map(|c| format!("cap_{}", c.to_string().to_lowercase())).collect();
-    let App { name, summary, version, rock, java, .. } = app;
-    let git = match &app.source {
-        Source::Git { url, commit, build } => {
-            context! { git => url, commit, build => &build.command, jar => &build.jar }
-        }
-        _ => context! {},
-    };
-    context! {
-        generated => format!(
-            "@generated by `cargo xtask render {0}` from apps/{0}/app.toml; do not edit", app.name),
-        app => name,
-        summary,
-        version,
-        rock_name => rock_name(app, role),
-        base => &rock.base,
-        run_user => &rock.run_user,
-        platforms => &rock.platforms,
-        packages,
-        ppas => ppas.to_vec(),
-        capabilities => capabilities.join(","),
-        java => java.version,
-        engine => engine.to_string(),
-        engine_title => Value::from_safe_string(engine.title().to_owned()),
-        class_archive => crate::plan::wants_archive(app) && engine == Engine::Criu,
-        drop_capabilities => engine == Engine::Criu,
-        min_pid => app.checkpoint.min_pid,
-        jvm_options => engine.jvm_options(app),
-        arguments => &java.arguments,
-        criu_options => CRIU_OPTIONS.to_vec(),
-        ghost_limit => app.checkpoint.ghost_limit.as_u64(),
-        restore_seconds => app.limits.restore.as_secs().max(1),
-        environment => engine.environment(app),
-        checkpoint_command => engine.checkpoint_command(app),
-        restore_command => engine.restore_command(),
-        scripts => engine.scripts(role).to_vec(),
-        source => git,
-        jar_digest => jar_digest(app, lock),
-    }
-}
-
-/// SHA-256 of the jar that rockcraft is handed: app.toml's, or the pin's. Before there is either, one that no jar has.
-fn jar_digest(app: &App, lock: Option<&Lock>) -> String {
-    match (&app.source, lock) {
-        (Source::Maven { sha256, .. }, _) => sha256.clone(),
-        (_, Some(lock)) => lock.source.jar.hex(),
-        (_, None) => "0".repeat(64),
-    }
 }
 
 /// The name of the rock of this role.

@@ -11,9 +11,16 @@ use walkdir::WalkDir;
 use super::quote;
 use crate::diagnostic::{InputError, Problem, nearest};
 
+/// The filter's file, below the templates.
+pub const SECCOMP: &str = "seccomp.json";
+
 /// Every template, parsed once.
 #[derive(Debug, Clone)]
-pub struct Templates(Environment<'static>);
+pub struct Templates {
+    environment: Environment<'static>,
+    /// The filter of system calls for Docker: no template, it is the same for all.
+    pub(super) seccomp: String,
+}
 
 impl Templates {
     /// Reads every `*.j2` below `folder`.
@@ -29,20 +36,28 @@ impl Templates {
                     .map_err(|error| located(&error, &Value::UNDEFINED))?;
             }
         }
-        Ok(Templates(environment))
+        let seccomp = fs::read_to_string(folder.join(SECCOMP))?;
+        Ok(Templates { environment, seccomp })
     }
 
     /// Renders one template.
     pub(super) fn render(&self, name: &str, values: &Value) -> Result<String> {
-        let template =
-            self.0.get_template(name).map_err(|_| anyhow!("templates/{name}: there is no such file"))?;
+        let template = self
+            .environment
+            .get_template(name)
+            .map_err(|_| anyhow!("templates/{name}: there is no such file"))?;
         template.render(values).map_err(|error| located(&error, values))
     }
 }
 
 /// A template's own mistake, where it stands in its file. `values` holds the variables there are.
 fn located(error: &minijinja::Error, values: &Value) -> anyhow::Error {
-    let help = "a template's variables are those of `render::values` in xtask/src/render/mod.rs";
+    // An included template's mistake is the cause of one in the template that includes it.
+    let mut error = error;
+    while let Some(cause) = std::error::Error::source(error).and_then(|cause| cause.downcast_ref()) {
+        error = cause;
+    }
+    let help = "a template's variables are those of `render::values` in xtask/src/render/values.rs";
     let (Some(name), Some(text), Some(span)) = (error.name(), error.template_source(), error.range()) else {
         return InputError::plain(format!("templates: {error}"), help).into();
     };

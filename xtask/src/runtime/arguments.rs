@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::engine::{Capability, Seccomp};
 
-use super::OWNER;
+use super::{Kind, OWNER};
 
 /// A container to start.
 #[derive(Debug, Clone)]
@@ -19,12 +19,16 @@ pub struct ContainerSpec {
     pub capabilities: Vec<Capability>,
     /// Its system call filter.
     pub seccomp: Seccomp,
+    /// The filter's file where the engine's own would not do: Docker's has no clone3, which CRIU needs.
+    pub profile: Option<PathBuf>,
     /// Ports that this machine forwards.
     pub publish: Vec<Publish>,
     /// Environment.
     pub environment: BTreeMap<String, String>,
     /// Folders and files of this machine, with whether they may be written.
     pub mounts: Vec<Mount>,
+    /// A folder that is kept from one container to the next; Docker keeps it in a volume of its own.
+    pub cache: Option<Mount>,
     /// Working folder inside.
     pub folder: Option<String>,
     /// Arguments of the image's entry point, or the command.
@@ -107,9 +111,11 @@ impl ContainerSpec {
             image: image.into(),
             capabilities: Vec::new(),
             seccomp: Seccomp::Default,
+            profile: None,
             publish: Vec::new(),
             environment: BTreeMap::new(),
             mounts: Vec::new(),
+            cache: None,
             folder: None,
             words: Vec::new(),
             build: false,
@@ -117,13 +123,21 @@ impl ContainerSpec {
         }
     }
 
-    /// The arguments of `podman`. Options use the `--name=value` form: no value can be taken for an option.
-    pub fn arguments(&self, name: &str, owner: &str) -> Vec<String> {
-        let mut arguments: Vec<String> = ["run", "--detach", "--pull=never"].map(String::from).to_vec();
+    /// The arguments of podman or Docker, after the verb: `run --detach` or `create`. Options use the `--name=value`
+    /// form: no value can be taken for an option.
+    pub fn arguments(&self, kind: Kind, verb: &[&str], name: &str, owner: &str) -> Vec<String> {
+        let mut arguments: Vec<String> =
+            verb.iter().chain(&["--pull=never"]).map(|w| w.to_string()).collect();
         let mut add = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));
         add("name", name);
-        // The log is read back with `podman logs`, which not every driver of a machine's own choice allows.
-        add("log-driver", "k8s-file");
+        // The log is read back with `logs`, which not every driver of a machine's own choice allows.
+        add(
+            "log-driver",
+            match kind {
+                Kind::Podman => "k8s-file",
+                Kind::Docker => "json-file",
+            },
+        );
         add("label", &format!("{OWNER}={owner}"));
         if self.build {
             add("network", "host");
@@ -133,8 +147,12 @@ impl ContainerSpec {
         for capability in &self.capabilities {
             add("cap-add", &capability.to_string());
         }
-        if self.seccomp == Seccomp::Unconfined {
-            add("security-opt", "seccomp=unconfined");
+        match (self.seccomp, kind, &self.profile) {
+            (Seccomp::Unconfined, ..) => add("security-opt", "seccomp=unconfined"),
+            (Seccomp::Default, Kind::Docker, Some(file)) => {
+                add("security-opt", &format!("seccomp={}", file.display()));
+            }
+            (Seccomp::Default, ..) => {}
         }
         for publish in &self.publish {
             add("publish", &publish.to_string());
@@ -142,7 +160,14 @@ impl ContainerSpec {
         for (key, value) in &self.environment {
             add("env", &format!("{key}={value}"));
         }
-        for mount in &self.mounts {
+        let (mounts, volume) = match kind {
+            Kind::Podman => (self.mounts.iter().chain(&self.cache).collect(), None),
+            Kind::Docker => (Vec::new(), self.cache.as_ref()),
+        };
+        if let Some(cache) = volume {
+            add("volume", &format!("xtask-cache:{}", cache.to));
+        }
+        for mount in mounts {
             let mode = if mount.writable { "rw" } else { "ro" };
             add("volume", &format!("{}:{}:{mode}", mount.from.display(), mount.to));
         }
@@ -163,14 +188,21 @@ mod tests {
     #[test]
     fn a_restore_is_not_privileged() {
         let mut spec = ContainerSpec::new("petclinic-restore", "localhost/petclinic-restorer:0.0.1");
-        spec.capabilities = crate::engine::Engine::Criu.capabilities(crate::rock::Role::Restore).to_vec();
+        spec.capabilities = vec![Capability::CheckpointRestore, Capability::Setgid, Capability::Setpcap];
         spec.publish = vec![Publish::anywhere(8080)];
         spec.environment.insert("A".into(), "b c".into());
-        let line = spec.arguments("xtask-petclinic-restore-1-0", "1-2").join(" ");
+        spec.profile = Some("/r/seccomp.json".into());
+        let line = |kind| {
+            let words = spec.arguments(kind, &["run", "--detach"], "xtask-petclinic-restore-1-0", "1-2");
+            words.join(" ")
+        };
         let expected = "run --detach --pull=never --name=xtask-petclinic-restore-1-0 --log-driver=k8s-file \
             --label=dev.xtask.owner=1-2 --cap-drop=all --cap-add=CHECKPOINT_RESTORE --cap-add=SETGID \
             --cap-add=SETPCAP --publish=127.0.0.1::8080 --env=A=b c -- localhost/petclinic-restorer:0.0.1";
-        assert_eq!(line, expected);
+        assert_eq!(line(Kind::Podman), expected);
+        let docker = expected.replace("k8s-file", "json-file");
+        let docker = docker.replace(" --publish", " --security-opt=seccomp=/r/seccomp.json --publish");
+        assert_eq!(line(Kind::Docker), docker);
     }
 
     #[test]

@@ -1,44 +1,100 @@
-//! The container engine, driven by its command line. Every call has a limit; every container this tool starts
-//! is removed with its value, and those of a killed run are swept by the next.
+//! The container engine, podman or Docker, driven by its command line. Every call has a limit; every container this
+//! tool starts is removed with its value, and those of a killed run are swept by the next.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::fmt;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
-use crate::process::{self, Limit, Ran};
+use crate::process::{self, Limit};
 
 mod arguments;
+mod container;
+mod copy;
+mod image;
 
 pub use arguments::{ContainerSpec, Mount, Publish};
+pub use container::Container;
 
 /// Label of every container of ours: `PID-STARTTIME` of the run that removes it, or `detached`.
 pub const OWNER: &str = "dev.xtask.owner";
 
+/// The first Docker Engine whose `--cap-add` knows CHECKPOINT_RESTORE (its release notes, 23.0).
+const FIRST_DOCKER: u32 = 23;
+
+/// Which container engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// podman.
+    Podman,
+    /// Docker Engine 23 or later.
+    Docker,
+}
+
+impl fmt::Display for Kind {
+    /// The name of its program.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Podman => "podman",
+            Kind::Docker => "docker",
+        })
+    }
+}
+
 /// A container engine that answers.
 #[derive(Debug, Clone)]
 pub struct Runtime {
-    program: PathBuf,
-}
-
-/// Loading copies hundreds of megabytes, but no more.
-fn load_limit() -> Limit {
-    Limit::new("the tool's own limit for loading an image", Duration::from_secs(600))
+    /// Which one.
+    pub kind: Kind,
+    /// Where a port that it publishes is reached: this machine, or that of a remote Docker.
+    host: String,
 }
 
 impl Runtime {
-    /// podman, if it is installed and answers.
-    pub fn connect() -> Result<Runtime> {
-        let program = PathBuf::from("podman");
-        let mut command = Command::new(&program);
-        command.args(["version", "--format", "{{.Client.Version}}"]);
-        process::read(command, &Limit::quick())
+    /// The engine that is asked for; without a choice podman, or Docker where podman does not answer.
+    ///
+    /// # Errors
+    /// Where none answers, or Docker is too old.
+    pub fn connect(choice: Option<Kind>) -> Result<Runtime> {
+        match choice {
+            Some(Kind::Podman) => Runtime::podman(),
+            Some(Kind::Docker) => Runtime::docker(),
+            None => Runtime::podman().or_else(|podman| {
+                Runtime::docker()
+                    .map_err(|docker| anyhow!("no container engine answers: {podman:#}; {docker:#}"))
+            }),
+        }
+    }
+
+    fn podman() -> Result<Runtime> {
+        let runtime = Runtime { kind: Kind::Podman, host: "127.0.0.1".into() };
+        process::read(runtime.command(["version", "--format", "{{.Client.Version}}"]), &Limit::quick())
             .context("podman does not answer; `podman info` says why (add `--install` to install it)")?;
-        Ok(Runtime { program })
+        Ok(runtime)
+    }
+
+    fn docker() -> Result<Runtime> {
+        let mut runtime = Runtime { kind: Kind::Docker, host: "127.0.0.1".into() };
+        let version =
+            process::read(runtime.command(["version", "--format", "{{.Server.Version}}"]), &Limit::quick())
+                .context("Docker does not answer; `docker info` says why")?;
+        new_enough(&version)?;
+        // DOCKER_HOST goes before the context, as in Docker itself.
+        let endpoint = match std::env::var("DOCKER_HOST") {
+            Ok(host) if !host.is_empty() => host,
+            _ => {
+                let arguments = ["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"];
+                process::read(runtime.command(arguments), &Limit::quick())?
+            }
+        };
+        if let Some(host) = remote_host(&endpoint) {
+            runtime.host = host;
+        }
+        Ok(runtime)
     }
 
     fn command<I, S>(&self, arguments: I) -> Command
@@ -46,80 +102,53 @@ impl Runtime {
         I: IntoIterator<Item = S>,
         S: AsRef<std::ffi::OsStr>,
     {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(self.kind.to_string());
         command.args(arguments);
         command
     }
 
-    /// Whether an image with this ID (the digest of its config) is there.
-    pub fn has_image(&self, id: &str) -> Result<bool> {
-        Ok(process::run(self.command(["image", "exists", id]), &Limit::quick())?.status.success())
+    /// The host at which a client of this machine finds a published port.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
-    /// Loads an image from an OCI layout and gives it its name. The engine reads the layout's blobs themselves,
-    /// so that the data is copied once. An image it has already is not read again.
-    pub fn load(&self, layout: &Path, config: &Digest, name: &str) -> Result<()> {
-        let id = config.hex();
-        let previous = self.image_id(name)?;
-        if !self.has_image(&id)? {
-            // podman names what it reads from a layout after the path it is given, which must then be lowercase
-            // and no path of this machine: a link beside it, named by its content.
-            let folder = layout.parent().context("a layout lies in a folder")?;
-            let link = format!("xtask-{id}");
-            std::os::unix::fs::symlink(layout, folder.join(&link))?;
-            let mut command = self.command(["pull", "--quiet", &format!("oci:{link}")]);
-            command.current_dir(folder);
-            process::read(command, &load_limit()).with_context(|| format!("podman cannot load {name}"))?;
+    /// A free port that leads to `container`, on the loopback address unless the engine is on another machine.
+    pub fn publish(&self, container: u16) -> Result<Publish> {
+        let mut publish = Publish { host: Some(free_port()?), ..Publish::anywhere(container) };
+        if self.is_remote() {
+            publish.address = "0.0.0.0".into();
         }
-        process::read(self.command(["tag", &id, name]), &Limit::quick())?;
-        for tag in self.tags(&id)?.iter().filter(|tag| tag.contains("/xtask-") && tag.contains(&id)) {
-            process::clean_up(self.command(["untag", &id, tag]));
-        }
-        match previous {
-            // In use by somebody's container: it stays, without a name.
-            Some(previous) if previous != id => process::clean_up(self.command(["rmi", &previous])),
-            _ => {}
-        }
-        Ok(())
+        Ok(publish)
     }
 
-    fn image_id(&self, name: &str) -> Result<Option<String>> {
-        let ran =
-            process::run(self.command(["image", "inspect", "--format", "{{.Id}}", name]), &Limit::quick())?;
-        Ok(ran.status.success().then(|| ran.stdout.trim().to_owned()))
-    }
-
-    fn tags(&self, id: &str) -> Result<Vec<String>> {
-        let json = process::read(
-            self.command(["image", "inspect", "--format", "{{json .RepoTags}}", id]),
-            &Limit::quick(),
-        )?;
-        Ok(serde_json::from_str::<Option<Vec<String>>>(&json)?.unwrap_or_default())
-    }
-
-    /// Takes a name from an image; the image goes with its last name.
-    pub fn forget(&self, name: &str) {
-        process::clean_up(self.command(["rmi", name]));
+    /// Whether the engine's containers run on another machine.
+    pub fn is_remote(&self) -> bool {
+        self.host != "127.0.0.1"
     }
 
     /// Starts a container; its value removes it.
     pub fn start(&self, spec: &ContainerSpec) -> Result<Container<'_>> {
+        let container = self.named(spec)?;
+        let arguments = spec.arguments(self.kind, &["run", "--detach"], &container.name, &owned(spec)?);
+        process::read(self.command(arguments), &start_limit()).map_err(|error| self.explain(error, spec))?;
+        Ok(container)
+    }
+
+    /// A container that is removed even where the engine fails after creating it.
+    fn named(&self, spec: &ContainerSpec) -> Result<Container<'_>> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let this = owner(std::process::id())?;
-        let name = format!("xtask-{}-{this}-{number}", spec.title);
-        // Made first, so that the container is removed even where the engine fails after creating it.
-        let container = Container { runtime: self, name: name.clone(), remove: true };
-        let owner = if spec.detached { "detached".to_owned() } else { this };
-        let arguments = spec.arguments(&name, &owner);
-        let limit = Limit::new("the tool's own limit for starting a container", Duration::from_secs(120));
-        process::read(self.command(arguments), &limit).map_err(|error| explain_start(error, spec))?;
-        Ok(container)
+        let name = format!("xtask-{}-{}-{number}", spec.title, owner(std::process::id())?);
+        Ok(Container { runtime: self, name, remove: true })
     }
 
     /// Runs a one-shot container to its end, handing over its output line by line.
     pub fn run(&self, spec: &ContainerSpec, limit: &Limit, mut on_line: impl FnMut(&str)) -> Result<()> {
-        let container = self.start(spec)?;
+        let container = match self.kind {
+            Kind::Podman => self.start(spec)?,
+            // Docker's daemon may be on another machine or see another /tmp: nothing is mounted, files are sent.
+            Kind::Docker => self.start_with_copies(spec)?,
+        };
         let mut last = std::collections::VecDeque::new();
         process::stream(self.command(["logs", "--follow", &container.name]), limit, |line| {
             on_line(line);
@@ -139,24 +168,58 @@ impl Runtime {
                 last.join("\n  ")
             );
         }
-        Ok(())
+        match self.kind {
+            Kind::Podman => Ok(()),
+            Kind::Docker => self.fetch_copies(spec, &container.name),
+        }
     }
 
     /// Removes what runs that were killed left behind.
     pub fn sweep(&self) -> Result<()> {
         let filter = format!("label={OWNER}");
-        let format = format!("{{{{.ID}}}} {{{{index .Labels \"{OWNER}\"}}}}");
+        let format = match self.kind {
+            Kind::Podman => format!("{{{{.ID}}}} {{{{index .Labels \"{OWNER}\"}}}}"),
+            Kind::Docker => format!("{{{{.ID}}}} {{{{.Label \"{OWNER}\"}}}}"),
+        };
         let arguments = ["ps", "--all", "--filter", &filter, "--format", &format];
         for line in process::read(self.command(arguments), &Limit::quick())?.lines() {
             let Some((id, label)) = line.split_once(' ') else { continue };
             let Some((pid, _)) = label.split_once('-') else { continue };
             let alive = pid.parse().is_ok_and(|pid| owner(pid).is_ok_and(|owner| owner == label));
             if !alive {
-                process::clean_up(self.command(["rm", "--force", "--time", "1", id]));
+                drop(Container { runtime: self, name: id.to_owned(), remove: true });
             }
         }
         Ok(())
     }
+
+    fn explain(&self, error: anyhow::Error, spec: &ContainerSpec) -> anyhow::Error {
+        let text = format!("{error:#}");
+        let ports: Vec<String> = spec.publish.iter().map(|publish| publish.to_string()).collect();
+        if text.contains("address already in use") || text.contains("port is already allocated") {
+            return anyhow!(
+                "port {} of this machine is in use; choose another with `--publish PORT:{}`\n{text}",
+                ports.join(", "),
+                spec.publish.first().map_or(0, |publish| publish.container),
+            );
+        }
+        if text.contains("rlimit") {
+            return anyhow!(
+                "{} may not raise resource limits here; set `default_ulimits` in containers.conf (README, \"Machines with limits\")\n{text}",
+                self.kind
+            );
+        }
+        error.context(format!("{} cannot start {}", self.kind, spec.title))
+    }
+}
+
+fn start_limit() -> Limit {
+    Limit::new("the tool's own limit for starting a container", Duration::from_secs(120))
+}
+
+/// The value of the label [`OWNER`].
+fn owned(spec: &ContainerSpec) -> Result<String> {
+    if spec.detached { Ok("detached".to_owned()) } else { owner(std::process::id()) }
 }
 
 /// `PID-STARTTIME`: a PID alone may have been given to another process since.
@@ -168,110 +231,31 @@ fn owner(pid: u32) -> Result<String> {
     Ok(format!("{pid}-{start}"))
 }
 
-fn explain_start(error: anyhow::Error, spec: &ContainerSpec) -> anyhow::Error {
-    let text = format!("{error:#}");
-    let ports: Vec<String> = spec.publish.iter().map(|publish| publish.to_string()).collect();
-    if text.contains("address already in use") || text.contains("port is already allocated") {
-        return anyhow!(
-            "port {} of this machine is in use; choose another with `--publish PORT:{}`\n{text}",
-            ports.join(", "),
-            spec.publish.first().map_or(0, |publish| publish.container),
-        );
-    }
-    if text.contains("rlimit") {
-        return anyhow!(
-            "podman may not raise resource limits here; set `default_ulimits` in containers.conf (README, \"Machines with limits\")\n{text}"
-        );
-    }
-    error.context(format!("podman cannot start {}", spec.title))
-}
-
-/// A container of ours.
-#[derive(Debug)]
-pub struct Container<'a> {
-    runtime: &'a Runtime,
-    /// Its name.
-    pub name: String,
-    remove: bool,
-}
-
-impl Container<'_> {
-    /// When the engine started its first process.
-    pub fn started_at(&self) -> Result<SystemTime> {
-        let json = self.inspect("{{json .State.StartedAt}}")?;
-        let text: String = serde_json::from_str(&json)?;
-        // humantime takes only UTC's `Z`; podman writes the machine's own offset.
-        parse_time(&text).with_context(|| format!("podman's start time {text:?}"))
-    }
-
-    fn inspect(&self, format: &str) -> Result<String> {
-        process::read(self.runtime.command(["inspect", "--format", format, &self.name]), &Limit::quick())
-    }
-
-    /// The exit code, once it has ended.
-    pub fn exit_code(&self) -> Result<Option<i32>> {
-        let state = self.inspect("{{.State.Running}} {{.State.ExitCode}}")?;
-        match state.split_once(' ') {
-            Some(("false", code)) => Ok(Some(code.trim().parse().unwrap_or(-1))),
-            _ => Ok(None),
-        }
-    }
-
-    /// Runs a program inside, whatever its exit code.
-    pub fn exec(&self, words: &[&str], limit: &Limit) -> Result<Ran> {
-        let arguments = ["exec", &self.name].into_iter().chain(words.iter().copied());
-        process::run(self.runtime.command(arguments), limit)
-    }
-
-    /// Runs a program inside and lets `consume` read its output as bytes.
-    pub fn exec_pipe<T>(
-        &self,
-        words: &[&str],
-        limit: &Limit,
-        consume: impl FnOnce(&mut dyn Read) -> Result<T>,
-    ) -> Result<T> {
-        let arguments = ["exec", &self.name].into_iter().chain(words.iter().copied());
-        process::pipe(self.runtime.command(arguments), limit, consume)
-    }
-
-    /// Follows the log until the container has ended, or until it is `enough`.
-    pub fn follow(&self, enough: &AtomicBool, on_line: impl FnMut(&str)) -> Result<()> {
-        process::follow(self.runtime.command(["logs", "--follow", &self.name]), enough, on_line).map(drop)
-    }
-
-    /// The last lines of its log, for an error.
-    pub fn tail(&self) -> String {
-        let command = self.runtime.command(["logs", "--tail", "25", &self.name]);
-        match process::run(command, &Limit::quick()) {
-            Ok(ran) => {
-                let lines = ran.stdout.lines().chain(ran.stderr.lines()).map(crate::progress::printable);
-                let text: String = lines.map(|line| format!("\n  {line}")).collect();
-                format!("the last lines of its log:{text}")
-            }
-            Err(error) => format!("its log cannot be read: {error:#}"),
-        }
-    }
-
-    /// Ends the application the ordinary way: SIGTERM, then SIGKILL after `grace`.
-    pub fn stop(&self, grace: Duration) {
-        let seconds = grace.as_secs().max(1).to_string();
-        process::clean_up(self.runtime.command(["stop", "--time", &seconds, &self.name]));
-    }
-
-    /// Leaves the container running.
-    pub fn keep(mut self) -> String {
-        self.remove = false;
-        std::mem::take(&mut self.name)
+fn new_enough(version: &str) -> Result<()> {
+    let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());
+    match major {
+        Some(major) if major >= FIRST_DOCKER => Ok(()),
+        _ => bail!(
+            "this is Docker Engine {version}, which does not know the capability CHECKPOINT_RESTORE; \
+             version {FIRST_DOCKER} or later does, and so does podman"
+        ),
     }
 }
 
-impl Drop for Container<'_> {
-    fn drop(&mut self) {
-        if self.remove {
-            let arguments = ["rm", "--force", "--ignore", "--time", "1", "--volumes", &self.name];
-            process::clean_up(self.runtime.command(arguments));
-        }
+/// The machine of a Docker endpoint that is not this one: `ssh://user@build.example.com`, `tcp://10.0.0.7:2376`.
+fn remote_host(endpoint: &str) -> Option<String> {
+    let (scheme, rest) = endpoint.split_once("://")?;
+    if !["ssh", "tcp", "http", "https"].contains(&scheme) {
+        return None;
     }
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = match host_port.strip_prefix('[') {
+        Some(six) => format!("[{}]", six.split(']').next().unwrap_or_default()),
+        None => host_port.split(':').next().unwrap_or_default().to_owned(),
+    };
+    let here = ["", "localhost", "127.0.0.1", "[::1]"].contains(&host.as_str());
+    (!here).then_some(host)
 }
 
 /// A port of the loopback address that nobody uses right now.
@@ -281,41 +265,39 @@ pub fn free_port() -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// An RFC 3339 time with any offset.
-fn parse_time(text: &str) -> Option<SystemTime> {
-    let (date_time, zone) = match text.strip_suffix('Z') {
-        Some(date_time) => (date_time, "+00:00"),
-        None => text.split_at_checked(text.len().checked_sub(6)?)?,
-    };
-    let local = humantime::parse_rfc3339(&format!("{date_time}Z")).ok()?;
-    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-    let offset = Duration::from_secs(hours.parse::<u64>().ok()? * 3600 + minutes.parse::<u64>().ok()? * 60);
-    match zone.as_bytes()[0] {
-        b'+' => local.checked_sub(offset),
-        b'-' => local.checked_add(offset),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_times_of_any_zone() {
-        let utc = parse_time("2026-11-23T07:46:41.510526051Z").unwrap();
-        for same in ["2026-11-23T08:46:41.510526051+01:00", "2026-11-23T02:16:41.510526051-05:30"] {
-            assert_eq!(parse_time(same), Some(utc), "{same}");
-        }
-        for bad in ["", "Z", "yesterday", "2026-11-23T07:46:41é01:00"] {
-            assert_eq!(parse_time(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn an_owner_is_a_process_and_its_start() {
         let mine = owner(std::process::id()).unwrap();
         assert!(mine.starts_with(&format!("{}-", std::process::id())));
         assert!(owner(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn an_old_docker_is_refused_with_its_version() {
+        for good in ["23.0.0", "26.1.5+dfsg1", "28.2.2"] {
+            new_enough(good).unwrap();
+        }
+        for bad in ["20.10.24+dfsg1", "19.03", "", "dev"] {
+            let error = new_enough(bad).unwrap_err().to_string();
+            assert!(error.contains(bad) && error.contains("version 23 or later"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_remote_docker_is_known_by_its_endpoint() {
+        let check = |endpoint, expected: Option<&str>| {
+            assert_eq!(remote_host(endpoint).as_deref(), expected, "{endpoint}");
+        };
+        check("unix:///var/run/docker.sock", None);
+        check("npipe:////./pipe/docker_engine", None);
+        check("tcp://127.0.0.1:2375", None);
+        check("tcp://10.0.0.7:2376", Some("10.0.0.7"));
+        check("tcp://[fd00::7]:2376", Some("[fd00::7]"));
+        check("ssh://me@build.example.com", Some("build.example.com"));
+        check("ssh://build.example.com:22/x", Some("build.example.com"));
     }
 }

@@ -66,7 +66,7 @@ fn a_full_disk_leaves_the_old_pin() {
     copy(&workspace.state().join("memo"), &state.join("memo"));
     let objects = "store/blobs/sha256";
     fs_err::create_dir_all(state.join(objects)).unwrap();
-    for digest in [lock.base.digest, lock.pebble.digest, lock.source.jar] {
+    for digest in [lock.base.unwrap().digest, lock.pebble.unwrap().digest, lock.source.jar] {
         let from = workspace.state().join(objects).join(digest.hex());
         fs_err::copy(from, state.join(objects).join(digest.hex())).unwrap();
     }

@@ -53,7 +53,15 @@ fn defaults_and_where_they_come_from() {
 
 #[test]
 fn every_key_given() {
-    let loaded = good(FULL);
+    // Files are read when app.toml is, from this crate's own folder.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = FULL
+        .replace("[crac]", "files = { \"/etc/shop/a.toml\" = \"Cargo.toml\" }\n[crac]")
+        .replace("[checkpoint]", "resource-policies = \"Cargo.toml\"\n[checkpoint]");
+    let loaded = load_text("petclinic", folder, "app.toml", &text).unwrap_or_else(|error| panic!("{error}"));
+    let manifest = std::fs::read(folder.join("Cargo.toml")).unwrap();
+    assert_eq!(loaded.app.rock.files["/etc/shop/a.toml"].bytes, manifest);
+    assert_eq!(loaded.app.crac.resource_policies.as_ref().unwrap().bytes, manifest);
     assert!(loaded.settings.iter().all(|setting| matches!(setting.origin, Origin::File { .. })));
     let line = |key: &str| loaded.settings.iter().find(|s| s.key == key).map(|s| s.origin.clone());
     assert_eq!(line("http.verify"), Some(Origin::File { line: 26 }));

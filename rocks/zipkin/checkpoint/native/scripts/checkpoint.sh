@@ -21,7 +21,7 @@ if [ -e "$run/dump" ] && grep -q '^complete ' "$run/dump"; then
   say "the dump is complete already, nothing to do"
   exit 0
 fi
-rm -f "$run/dump" "$data"/*.img
+rm -f "$run/dump" "$data"/*
 [ -s "$run/jvm.pid" ] || fail "the application has not started yet"
 pid=$(cat "$run/jvm.pid")
 kill -0 "$pid" 2>/dev/null || fail "the application (PID $pid) has ended"
@@ -58,7 +58,6 @@ criu dump --unprivileged --tree "$pid" --images-dir "$data" --work-dir "$run" --
   --ghost-limit 20971520 >/dev/null 2>"$run/criu.stderr" ||
   fail "$(grep -m 1 -h Error "$run/dump.log" "$run/criu.stderr" || echo "criu dump failed without an error in its log")"
 ended=$(date +%s%N)
-
 # What the process and its helpers wrote since the start is not in the image, and must travel along: the
 # change time cannot be set by a program, so it tells these files from those of the image. Pebble's own state
 # and sockets stay behind (CRIU makes the sockets anew), and so does what is on a mounted volume.
@@ -66,7 +65,8 @@ cd /
 find . -xdev \( -path "./run" -o -path "./checkpoint-data" -o -path './var/lib/pebble/default/.pebble*' \
   -o -path ./var/lib/pebble/default/layers -o -name '.java_pid*' -o -type d ! -readable \) -prune \
   -o -newercm "$run/started" \( -type f -o -type d -o -type l \) ! -path . -print0 >"$run/made.unsorted"
-find ./checkpoint-data -type f \( -name '*.img' -o -name inherit-fd \) -print0 >>"$run/made.unsorted"
+# The log of a CRaC JVM's CRIU lies among its data.
+find ./checkpoint-data -type f ! -name dump4.log -print0 >>"$run/made.unsorted"
 LC_ALL=C sort --zero-terminated "$run/made.unsorted" >"$run/made"
 
 say "dumped PID $pid, $(du -sm "$data" | cut -f 1) MB in $(((ended - started) / 1000000)) ms"

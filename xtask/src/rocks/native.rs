@@ -1,4 +1,5 @@
-//! From an application and what was built for it to the models of its two rocks.
+//! The packer `native`: from an application and what was built for it to the models of its two rocks, and from these to
+//! images.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,8 @@ use anyhow::{Context, Result};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-use crate::app::{App, Source};
+use super::{Job, labels};
+use crate::app::App;
 use crate::debian::Root;
 use crate::digest::Digest;
 use crate::engine::Engine;
@@ -14,8 +16,7 @@ use crate::lock::DataFile;
 use crate::memo::Memo;
 use crate::pack::{self, Blob, Image};
 use crate::pebble::Pebble;
-use crate::plan::Packer;
-use crate::render::{self, Templates};
+use crate::render;
 use crate::rock::{DAEMON_ID, Entry, EntryKind, Layer, LayerContent, Rock, Role};
 use crate::session::Session;
 use crate::source::Jar;
@@ -42,49 +43,29 @@ pub struct Parts {
 }
 
 /// The checkpoint rock.
-pub fn checkpoint(
-    session: &Session,
-    templates: &Templates,
-    app: &App,
-    source: &Source,
-    parts: &Parts,
-) -> Result<Image> {
-    pack_rock(session, templates, app, source, parts, Role::Checkpoint, Vec::new())
+pub fn checkpoint(job: &Job<'_>, parts: &Parts) -> Result<Image> {
+    pack_rock(job, parts, Role::Checkpoint, Vec::new())
 }
 
 /// The restore rock, with the checkpoint data as its last layer.
-pub fn restore(
-    session: &Session,
-    templates: &Templates,
-    app: &App,
-    source: &Source,
-    parts: &Parts,
-    data: &[DataFile],
-) -> Result<Image> {
+pub fn restore(job: &Job<'_>, parts: &Parts, data: &[DataFile]) -> Result<Image> {
     let data = Layer { title: "checkpoint data".into(), content: LayerContent::Entries(data_entries(data)?) };
-    pack_rock(session, templates, app, source, parts, Role::Restore, vec![data])
+    pack_rock(job, parts, Role::Restore, vec![data])
 }
 
-/// The layer that holds the checkpoint data, as the restore rock has it.
+/// The layer that holds the checkpoint data, as a natively packed restore rock has it.
 pub fn data_layer(session: &Session, data: &[DataFile]) -> Result<Blob> {
     layer(session, &data_entries(data)?)
 }
 
-fn pack_rock(
-    session: &Session,
-    templates: &Templates,
-    app: &App,
-    source: &Source,
-    parts: &Parts,
-    role: Role,
-    data: Vec<Layer>,
-) -> Result<Image> {
+fn pack_rock(job: &Job<'_>, parts: &Parts, role: Role, data: Vec<Layer>) -> Result<Image> {
+    let Job { session, app, source, .. } = *job;
     let mut layers = vec![
         Layer { title: "pebble".into(), content: LayerContent::Entries(pebble_entries(&parts.pebble)) },
         Layer { title: "application".into(), content: LayerContent::Entries(jar_entries(app, parts)) },
         Layer {
             title: "services".into(),
-            content: LayerContent::Entries(service_entries(session, templates, app, &parts.base, role)?),
+            content: LayerContent::Entries(service_entries(job, &parts.base, role)?),
         },
     ];
     layers.extend(data);
@@ -130,27 +111,6 @@ fn layer(session: &Session, entries: &[Entry]) -> Result<Blob> {
     Ok(blob)
 }
 
-/// What a rock says of itself, as OCI labels and annotations.
-pub fn labels(app: &App, source: &Source, role: Role) -> BTreeMap<String, String> {
-    let mut labels = BTreeMap::from([
-        ("org.opencontainers.image.title".to_owned(), render::rock_name(app, role).to_owned()),
-        ("org.opencontainers.image.version".to_owned(), app.version.clone()),
-        ("org.opencontainers.image.description".to_owned(), app.summary.clone()),
-    ]);
-    match source {
-        Source::Git { url, commit, .. } => {
-            labels.insert("org.opencontainers.image.source".into(), url.clone());
-            labels.insert("org.opencontainers.image.revision".into(), commit.clone());
-        }
-        Source::Maven { .. } => {
-            labels.insert("org.opencontainers.image.source".into(), source.title());
-        }
-        // The path of a local source is this machine's own business.
-        Source::Directory { .. } | Source::Jar { .. } => {}
-    }
-    labels
-}
-
 fn folder(path: &str, owner: u32) -> Entry {
     Entry { path: path.into(), mode: 0o755, owner, kind: EntryKind::Folder, capabilities: Vec::new() }
 }
@@ -173,14 +133,9 @@ fn jar_entries(app: &App, parts: &Parts) -> Vec<Entry> {
     entries
 }
 
-fn service_entries(
-    session: &Session,
-    templates: &Templates,
-    app: &App,
-    base: &Root,
-    role: Role,
-) -> Result<Vec<Entry>> {
-    let engine = Engine::choose(app.engine, Packer::Native);
+fn service_entries(job: &Job<'_>, base: &Root, role: Role) -> Result<Vec<Entry>> {
+    let Job { session, templates, app, way, .. } = *job;
+    let engine = way.engine;
     // Every folder stands in each layer that has something in it: one that is not listed comes out root's.
     let mut entries = vec![
         folder("/scripts", 0),
@@ -190,7 +145,7 @@ fn service_entries(
         folder(&format!("/run/{}", app.name), DAEMON_ID),
         folder("/checkpoint-data", DAEMON_ID),
     ];
-    for (path, rendered) in render::native_files(templates, app, role)? {
+    for (path, rendered) in render::native_files(templates, app, engine, role)? {
         let path = match path.to_str() {
             // Not the application's name: Pebble refuses a label of fewer than three letters.
             Some("layer.yaml") => format!("{PEBBLE_FOLDER}/layers/001-application.yaml"),
@@ -200,10 +155,14 @@ fn service_entries(
         let mode = if rendered.executable { 0o755 } else { 0o644 };
         entries.push(file(path, mode, EntryKind::Bytes(rendered.bytes)));
     }
+    for (path, own) in render::own_files(app, engine) {
+        let mode = if own.executable { 0o755 } else { 0o644 };
+        entries.push(file(path, mode, EntryKind::Bytes(own.bytes)));
+    }
     if engine == Engine::Criu {
         let criu = extract(session, base, CRIU)?;
         let mut entry = file(CRIU.into(), 0o755, EntryKind::Object { digest: criu.0, size: criu.1 });
-        entry.capabilities = engine.capabilities(role).to_vec();
+        entry.capabilities = engine.capabilities(app, role).to_vec();
         entries.push(entry);
     }
     Ok(entries)
