@@ -58,8 +58,22 @@ impl Container<'_> {
     }
 
     /// Follows the log until the container has ended, or until it is `enough`.
-    pub fn follow(&self, enough: &AtomicBool, on_line: impl FnMut(&str)) -> Result<()> {
-        process::follow(self.runtime.command(["logs", "--follow", &self.name]), enough, on_line).map(drop)
+    pub fn follow(&self, enough: &AtomicBool, mut on_line: impl FnMut(&str)) -> Result<()> {
+        let mut seen = 0;
+        let following = self.runtime.command(["logs", "--follow", &self.name]);
+        process::follow(following, enough, |line| {
+            seen += 1;
+            on_line(line);
+        })?;
+        // podman 4.3.1 can end with its container before it has read the last lines.
+        let mut number = 0;
+        process::follow(self.runtime.command(["logs", &self.name]), enough, |line| {
+            number += 1;
+            if number > seen {
+                on_line(line);
+            }
+        })
+        .map(drop)
     }
 
     /// The last lines of its log, for an error.
