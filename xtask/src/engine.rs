@@ -166,11 +166,13 @@ impl Engine {
     }
 
     /// Files below /checkpoint-data without which there is nothing to restore. Everything else depends on who dumped.
-    pub fn required(self) -> &'static [&'static str] {
+    pub fn required(self, app: &App) -> &'static [&'static str] {
         match self {
             Engine::Criu => &["inherit-fd", "inventory.img", "pages-1.img", "pstree.img"],
-            // Written by the JVM's engine once CRIU is through; what else there is differs from build to build.
-            Engine::Crac => &["cppath"],
+            // Its form is Azul's own.
+            Engine::Crac if app.crac.engine == CracEngine::Warp => &[],
+            // `cppath` and `perfdata` went with openjdk/crac's pull request 119.
+            Engine::Crac => &["inventory.img", "pages-1.img", "pstree.img"],
         }
     }
 

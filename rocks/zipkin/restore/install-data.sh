@@ -12,7 +12,7 @@ fail() {
   exit 1
 }
 
-hint='run `cargo xtask pack zipkin restore`, which brings the pinned data and packs'
+hint='run `cargo xtask checkpoint zipkin`, which packs in target/xtask/rockcraft/zipkin/restore'
 [ -f "$manifest" ] || fail "$manifest is missing; $hint"
 [ -d "$data" ] && [ ! -L "$data" ] || fail "the folder $data is missing; $hint"
 

@@ -27,7 +27,7 @@ pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) ->
         };
         life.trigger()?;
         let (pid, froze) = life.wait_for_dump()?;
-        let files = collect::collect(&session.store, life.container, &app.name, way.engine.required())?;
+        let files = collect::collect(&session.store, life.container, &app.name, way.engine.required(app))?;
         Ok(Dumped { pid, cold: life.start, froze, files, answers, jar })
     })
 }

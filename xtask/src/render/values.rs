@@ -58,6 +58,7 @@ pub fn of(app: &App, way: Way, role: Role, jar: Option<Digest>) -> Value {
         container_capabilities => capabilities.iter().map(ToString::to_string).collect::<Vec<_>>(),
         java => java.version,
         engine => engine.to_string(),
+        engine_is_criu => app.crac.engine != CracEngine::Warp,
         sets_uid => engine == Engine::Crac && app.crac.engine != CracEngine::Warp,
         class_archive => engine == Engine::Criu && crate::plan::wants_archive(app),
         min_pid => app.checkpoint.min_pid,

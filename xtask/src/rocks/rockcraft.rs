@@ -52,8 +52,7 @@ fn new_enough(version: &str, base: &str) -> Result<()> {
     let needed = match base {
         "ubuntu@22.04" | "ubuntu@24.04" => (1, 7),
         "ubuntu@25.10" => (1, 16),
-        "ubuntu@26.04" => (1, 19),
-        _ => (1, 20),
+        _ => (1, 19),
     };
     let mut numbers = version.split('.').map(|part| part.parse::<u32>());
     let found = match (numbers.next(), numbers.next()) {
@@ -205,7 +204,7 @@ mod tests {
             Err(error) => assert!(!expected.is_empty() && error.to_string().contains(expected), "{error}"),
         };
         check("1.20.0", "ubuntu@24.04", "");
-        check("1.20.0+stand-in", "ubuntu@26.10", "");
+        check("1.20.0+stand-in", "ubuntu@26.04", "");
         check("2.0.0", "ubuntu@26.04", "");
         check("1.6.0", "ubuntu@24.04", "needs 1.7 or later");
         check("1.18.1", "ubuntu@26.04", "this is rockcraft 1.18.1, and the base ubuntu@26.04 needs 1.19");

@@ -58,7 +58,7 @@ pub struct Started {
 
 impl Started {
     /// Starts the program. Its output goes to files: a pipe would also wait for what it leaves running.
-    pub fn new(root: &Path, state: &Path, arguments: &[&str]) -> Started {
+    pub fn new(root: &Path, state: &Path, environment: &[(&str, String)], arguments: &[&str]) -> Started {
         let folder = tempfile::tempdir().unwrap();
         let file =
             |name: &str| Stdio::from(fs::File::create(folder.path().join(name)).unwrap().into_parts().0);
@@ -66,6 +66,7 @@ impl Started {
             .args(arguments)
             .env("XTASK_ROOT", root)
             .env("XTASK_STATE", state)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(file("stdout"))
             .stderr(file("stderr"))

@@ -29,6 +29,7 @@ pub struct Workspace {
     pub app: String,
     folder: tempfile::TempDir,
     state: PathBuf,
+    environment: Vec<(&'static str, String)>,
     before: BTreeSet<String>,
     _serial: MutexGuard<'static, ()>,
 }
@@ -45,10 +46,18 @@ impl Workspace {
         fs::create_dir(folder.path().join("rocks")).unwrap();
         fs::create_dir_all(folder.path().join("apps").join(app)).unwrap();
         let before = objects(&state);
-        let workspace = Workspace { app: app.to_owned(), folder, state, before, _serial: serial };
+        let environment = vec![("XTASK_RUNTIME", "podman".to_owned())];
+        let workspace =
+            Workspace { app: app.to_owned(), folder, state, environment, before, _serial: serial };
         workspace.remove_traces();
         workspace.write(toml);
         workspace
+    }
+
+    /// Sets a variable of the program's environment, from now on.
+    pub fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.environment.retain(|(known, _)| *known != name);
+        self.environment.push((name, value.into()));
     }
 
     /// Its folder.
@@ -98,7 +107,7 @@ impl Workspace {
 
     /// As [`Workspace::start`], with another state.
     pub fn start_with_state(&self, arguments: &[&str], state: &Path) -> Started {
-        Started::new(self.root(), state, arguments)
+        Started::new(self.root(), state, &self.environment, arguments)
     }
 
     /// `checkpoint`, which must succeed.
@@ -267,11 +276,20 @@ pub fn sample_from(source: &str, more: &str) -> String {
 
 /// Runs podman, which must succeed.
 pub fn podman(arguments: &[&str]) -> String {
-    let mut command = Command::new("podman");
+    runtime("podman", arguments)
+}
+
+/// Runs Docker, which must succeed.
+pub fn docker(arguments: &[&str]) -> String {
+    runtime("docker", arguments)
+}
+
+fn runtime(program: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
     command.args(arguments);
-    let limit = Limit::new("the tests' limit for podman", Duration::from_secs(90));
+    let limit = Limit::new("the tests' limit for a container engine", Duration::from_secs(90));
     process::read(command, &limit)
-        .unwrap_or_else(|error| panic!("podman is needed, and must work: {error:#}"))
+        .unwrap_or_else(|error| panic!("{program} is needed, and must work: {error:#}"))
 }
 
 /// As [`podman`], whatever its exit code; returns that, and both streams.

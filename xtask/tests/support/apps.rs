@@ -89,3 +89,8 @@ pub fn samples() -> Vec<(&'static str, App)> {
         .map(|(name, text)| (name, app(name, text)))
         .to_vec()
 }
+
+/// The text of a rendered file.
+pub fn text<'f>(files: &'f Files, path: &str) -> &'f str {
+    std::str::from_utf8(&files[Path::new(path)].bytes).unwrap()
+}

@@ -1,5 +1,7 @@
 //! Rendered scripts on this machine: what they find in a rock is replaced by stubs in a temporary folder.
 
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
