@@ -78,8 +78,10 @@ fn what_a_pin_changes() {
             .map(|(path, _)| path.to_str().unwrap())
             .collect();
         let expected: &[&str] = match app.source {
-            Source::Jar { .. } => &["checkpoint/rockcraft.yaml", "restore/data.manifest"],
-            _ => &["restore/data.manifest"],
+            Source::Jar { .. } => {
+                &["checkpoint/rockcraft.yaml", "restore/compose.yaml", "restore/data.manifest"]
+            }
+            _ => &["restore/compose.yaml", "restore/data.manifest"],
         };
         assert_eq!(changed, expected, "{name}");
         assert!(before.keys().all(|path| after.contains_key(path)), "{name}");

@@ -60,15 +60,15 @@ pub fn render(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<F
     };
     let way = Way::rockcraft(app);
     // Data of one engine is nothing to the other.
-    let lock = lock.filter(|lock| lock.engine == way.engine);
-    let pinned = lock.map(|lock| Pinned { jar: lock.source.jar, data: &lock.data.files });
+    let same = lock.filter(|lock| lock.engine == way.engine);
+    let pinned = same.map(|lock| Pinned { jar: lock.source.jar, data: &lock.data.files });
     for role in [Role::Checkpoint, Role::Restore] {
         add(role.folder(), rockcraft_files(templates, app, role, pinned)?);
         if let Some(native) = Way::native(app) {
             add(&format!("{}/native", role.folder()), native_files(templates, app, native.engine, role)?);
         }
     }
-    add("restore", deployment(templates, app)?);
+    add("restore", deployment(templates, app, lock)?);
     Ok(files)
 }
 
@@ -108,11 +108,16 @@ pub fn native_files(templates: &Templates, app: &App, engine: Engine, role: Role
 }
 
 /// How the restore rock is run: `compose.yaml`, and the filter of system calls that Docker needs for it.
-fn deployment(templates: &Templates, app: &App) -> Result<Files> {
-    // What a machine without rockcraft makes, where the application can go that way.
-    let way = Way::native(app).unwrap_or_else(|| Way::rockcraft(app));
-    let values = values::of(app, way, Role::Restore, None);
-    let compose = templates.render("compose.yaml.j2", &values)?;
+fn deployment(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<Files> {
+    // The pinned rock's way; before there is one, that of the files beside.
+    let pinned = lock.map(|lock| Way { packer: lock.packer.name, engine: lock.engine });
+    let values = values::of(app, pinned.unwrap_or_else(|| Way::rockcraft(app)), Role::Restore, None);
+    // An application that has written elsewhere before the dump will do so again.
+    let elsewhere = |file: &DataFile| {
+        file.sha256.is_some() && !["/checkpoint-data/", "/tmp/"].iter().any(|own| file.path.starts_with(own))
+    };
+    let read_only = lock.is_some_and(|lock| !lock.data.files.iter().any(elsewhere));
+    let compose = templates.render("compose.yaml.j2", &minijinja::context! { read_only, ..values })?;
     Ok(Files::from([
         ("compose.yaml".into(), File::text(&compose)),
         ("seccomp.json".into(), File::text(&templates.seccomp)),

@@ -5,10 +5,12 @@
 //! `target/xtask`, or with `XTASK_STATE`. Without podman they fail: a test that is skipped proves nothing.
 
 mod disk;
+mod docker;
 mod faults;
 mod incremental;
 mod interrupted;
 mod pebble;
+mod rockcraft;
 mod sources;
 mod support;
 mod whole;

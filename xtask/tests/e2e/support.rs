@@ -60,6 +60,11 @@ impl Workspace {
         self.environment.push((name, value.into()));
     }
 
+    /// What was set.
+    pub fn environment(&self) -> &[(&'static str, String)] {
+        &self.environment
+    }
+
     /// Its folder.
     pub fn root(&self) -> &Path {
         self.folder.path()

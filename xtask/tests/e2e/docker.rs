@@ -1,0 +1,185 @@
+//! Docker in place of podman: all of the way, and between the two.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use fs_err as fs;
+use xtask::debian::RootSpec;
+use xtask::process::{self, Limit};
+use xtask::progress::Verbosity;
+use xtask::runtime::Kind;
+use xtask::session::Session;
+
+use crate::support::{BUILD, PORT, Workspace, docker, get, podman, repository, sample, wait_until};
+
+const APP: &str = "e2e-docker";
+const HTTP: &str = "[http]\n\
+    warm-up = [{ path = \"/counter\", method = \"POST\", repeat = 3 }, { path = \"/echo?q=warm\", repeat = 5 }]\n\
+    verify = [\"/identity\", \"/counter\"]\n";
+
+#[test]
+#[ignore = "needs podman and Docker; run by cargo xtask test"]
+fn all_of_the_way_with_docker() {
+    // Another build command, so that Docker builds the jar: sources go in as a copy, the jar comes back as one.
+    let toml = sample(HTTP).replace(BUILD, &format!("{BUILD} -Dbuilt.by=docker"));
+    let mut workspace = Workspace::new(APP, &toml);
+    workspace.set("XTASK_RUNTIME", "docker");
+    let started = workspace.checkpoint(&[]);
+    started.assert_says(&["get the jar", "is back after", "is checkpointed"]);
+    let dumped_by_docker = workspace.lock();
+    assert!(docker(&["volume", "ls", "--quiet"]).lines().any(|name| name == "xtask-cache"));
+
+    let (name, port) = workspace.restore();
+    assert_eq!(get(port, "/counter"), "3");
+    least_privilege(&name, dumped_by_docker.pid);
+    port_in_use(&workspace, port);
+    docker(&["stop", "-t", "30", &name]);
+    let log = wait_until("the log's end", Duration::from_secs(5), || {
+        Some(logs(&name)).filter(|log| log.contains("sample-app: goodbye"))
+    });
+    log.unwrap_or_else(|what| panic!("{what}: {}", logs(&name)));
+    docker(&["rm", &name]);
+
+    // A checkpoint made under Docker, restored under podman, and the reverse.
+    workspace.set("XTASK_RUNTIME", "podman");
+    let (name, port) = workspace.restore();
+    assert_eq!(get(port, "/counter"), "3");
+    podman(&["rm", "--force", "--time", "1", &name]);
+    workspace.checkpoint(&["--force"]);
+    assert_ne!(workspace.lock().data.tree, dumped_by_docker.data.tree);
+    workspace.set("XTASK_RUNTIME", "docker");
+    let (name, port) = workspace.restore();
+    assert_eq!(get(port, "/counter"), "3");
+    docker(&["rm", "--force", &name]);
+
+    compose(&workspace);
+    swept(&workspace);
+    workspace.assert_nothing_left();
+}
+
+fn logs(name: &str) -> String {
+    let mut command = Command::new("docker");
+    let ran = process::run(
+        {
+            command.args(["logs", name]);
+            command
+        },
+        &Limit::quick(),
+    )
+    .unwrap();
+    format!("{}{}", ran.stdout, ran.stderr)
+}
+
+/// Nobody is root, nothing is privileged, the filter is on; the JVM and Pebble hold no capability.
+fn least_privilege(name: &str, pid: u32) {
+    let host = "{{.HostConfig.Privileged}} {{.HostConfig.CapDrop}} {{.HostConfig.CapAdd}} {{.Config.User}}";
+    let host = docker(&["inspect", "--format", host, name]);
+    assert_eq!(host, "false [all] [CAP_CHECKPOINT_RESTORE CAP_SETGID CAP_SETPCAP] 584792:584792");
+    for process in ["1".to_owned(), pid.to_string()] {
+        let status = docker(&["exec", name, "cat", &format!("/proc/{process}/status")]);
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+            line.unwrap_or_else(|| panic!("{status}")).split_whitespace().next().unwrap().to_owned()
+        };
+        assert_eq!((field("Uid").as_str(), field("Seccomp").as_str()), ("584792", "2"), "{status}");
+        assert_eq!(u64::from_str_radix(&field("CapEff"), 16), Ok(0), "{status}");
+    }
+}
+
+fn port_in_use(workspace: &Workspace, port: u16) {
+    let publish = format!("{port}:{PORT}");
+    let output = workspace.run(&["restore", APP, "--detach", "--publish", &publish]);
+    assert_eq!(output.code, Some(1), "{output}");
+    output.assert_says(&["of this machine is in use", "--publish PORT:8080"]);
+}
+
+/// `docker compose up` with the rendered file: healthy, with a read-only root, and the dumped process.
+fn compose(workspace: &Workspace) {
+    let folder = workspace.root().join("rocks").join(APP).join("restore");
+    let port = xtask::runtime::free_port().unwrap();
+    let text = fs::read_to_string(folder.join("compose.yaml")).unwrap();
+    assert!(text.contains("read_only: true"), "{text}");
+    // The tests' port; everything else is as it was rendered.
+    let file = folder.join("compose.test.yaml");
+    fs::write(&file, text.replace("127.0.0.1:8080:", &format!("127.0.0.1:{port}:"))).unwrap();
+    let file = file.display().to_string();
+    let compose = |more: &[&str]| docker(&[&["compose", "--file", &file], more].concat());
+    compose(&["up", "--detach", "--wait", "--wait-timeout", "60"]);
+    assert_eq!(get(port, "/counter"), "3");
+    let ps = compose(&["ps", "--format", "{{.Health}} {{.Name}}"]);
+    let name = ps.strip_prefix("healthy ").unwrap_or_else(|| panic!("{ps}")).trim().to_owned();
+    let written =
+        docker(&["exec", &name, "sh", "-c", "touch /etc/x 2>&1 || true; touch /tmp/x && echo fine"]);
+    assert!(written.contains("Read-only file system") && written.ends_with("fine"), "{written}");
+    compose(&["down", "--volumes"]);
+    fs::remove_file(&file).unwrap();
+}
+
+/// What a killed run left behind goes with the next one.
+fn swept(workspace: &Workspace) {
+    let image = format!("localhost/{APP}-restorer:0.0.1");
+    let label = format!("{}=1-1", xtask::runtime::OWNER);
+    let name = format!("xtask-{APP}-left");
+    docker(&[
+        "run",
+        "--detach",
+        "--name",
+        &name,
+        "--label",
+        &label,
+        "--entrypoint",
+        "/bin/sleep",
+        &image,
+        "600",
+    ]);
+    let (running, _) = workspace.restore();
+    let names = docker(&["ps", "--all", "--format", "{{.Names}}"]);
+    assert!(!names.lines().any(|other| other == name), "{names}");
+    docker(&["rm", "--force", &running]);
+}
+
+/// templates/seccomp.json is Docker's own filter with clone3: every system call is tried under both.
+#[test]
+#[ignore = "needs Docker; run by cargo xtask test"]
+fn the_filter_is_dockers_with_clone3() {
+    let image = "xtask-e2e-syscalls:1";
+    let session = Session::open(Verbosity::Quiet, Some(Kind::Docker), false).unwrap();
+    let root = RootSpec::new("sid", vec!["python3".into()]).make(&session).unwrap();
+    let mut import = Command::new("docker");
+    import.args(["import", "-", image]);
+    let tar = session.store.path(&root.blob.digest);
+    process::feed(import, &Limit::new("the test's", Duration::from_secs(300)), |out| {
+        std::io::copy(&mut fs::File::open(&tar)?, out)?;
+        Ok(())
+    })
+    .unwrap();
+    let probe = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/syscalls.py");
+    let profile = format!("seccomp={}", repository().join("templates/seccomp.json").display());
+    let table = |more: &[&str]| -> Vec<String> {
+        let capabilities =
+            ["CHECKPOINT_RESTORE", "SETGID", "SETPCAP"].map(|name| format!("--cap-add={name}"));
+        let ran = Command::new("docker")
+            .args(["run", "--rm", "--interactive", "--cap-drop=all"])
+            .args(capabilities)
+            .args(more)
+            .args([image, "python3", "-"])
+            .stdin(Stdio::from(std::fs::File::open(&probe).unwrap()))
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap().lines().map(String::from).collect()
+    };
+    let (default, ours) = (table(&[]), table(&["--security-opt", &profile]));
+    assert!(default.len() > 500 && default.len() == ours.len(), "{} {}", default.len(), ours.len());
+    let differ: Vec<(&str, &str)> = default
+        .iter()
+        .zip(&ours)
+        .filter(|(one, other)| one != other)
+        .map(|(one, other)| (one.as_str(), other.as_str()))
+        .collect();
+    // clone3 is 435: ENOSYS (38) under Docker's own filter, let through (0) by ours.
+    assert_eq!(differ, [("435 38", "435 0")]);
+    println!("{} probes of system calls, one difference: clone3", default.len());
+    docker(&["rmi", image]);
+}
