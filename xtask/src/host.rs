@@ -19,12 +19,24 @@ use crate::way::Packer;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
     program: &'static str,
+    /// Arguments with which it succeeds if all of it is there; none: its being there is enough.
+    probe: &'static [&'static str],
     packages: &'static [&'static str],
+}
+
+impl Need {
+    fn is_met(&self) -> bool {
+        let Some(program) = find(self.program) else { return false };
+        let mut command = std::process::Command::new(program);
+        command.args(self.probe);
+        self.probe.is_empty() || process::run(command, &Limit::quick()).is_ok_and(|ran| ran.status.success())
+    }
 }
 
 /// Runs containers. Its own package only recommends what a network and a runtime need.
 pub const PODMAN: Need = Need {
     program: "podman",
+    probe: &[],
     packages: &[
         "podman",
         "runc",
@@ -36,13 +48,22 @@ pub const PODMAN: Need = Need {
     ],
 };
 /// Runs containers as well; its daemon is its administrator's to start.
-pub const DOCKER: Need = Need { program: "docker", packages: &["docker.io"] };
+pub const DOCKER: Need = Need { program: "docker", probe: &[], packages: &["docker.io"] };
 /// Makes root file systems.
-pub const MMDEBSTRAP: Need = Need { program: "mmdebstrap", packages: &["mmdebstrap"] };
+pub const MMDEBSTRAP: Need = Need { program: "mmdebstrap", probe: &[], packages: &["mmdebstrap"] };
 /// Fetches sources.
-pub const GIT: Need = Need { program: "git", packages: &["git"] };
+pub const GIT: Need = Need { program: "git", probe: &[], packages: &["git"] };
+/// Runs rockcraft's libraries, in tests.
+pub const PYTHON: Need = Need {
+    program: "python3",
+    // Debian has it in a package of its own.
+    probe: &["-c", "import ensurepip"],
+    packages: &["python3", "python3-venv"],
+};
+/// Sets file capabilities in what the tests' stand-in for rockcraft packs.
+pub const SETCAP: Need = Need { program: "setcap", probe: &[], packages: &["libcap2-bin"] };
 /// Checks rendered scripts, in tests.
-pub const SHELLCHECK: Need = Need { program: "shellcheck", packages: &["shellcheck"] };
+pub const SHELLCHECK: Need = Need { program: "shellcheck", probe: &[], packages: &["shellcheck"] };
 
 /// What the steps of a plan need.
 pub fn for_checkpoint(job: &Job<'_>, plan: &Plan) -> Vec<Need> {
@@ -69,7 +90,7 @@ pub fn for_restore(session: &Session) -> Vec<Need> {
 
 /// Makes sure that every program is there: installs what is missing if `install`, else says how to.
 pub fn ensure(needs: &[Need], install: bool, progress: &Progress) -> Result<()> {
-    let missing: Vec<&Need> = needs.iter().filter(|need| find(need.program).is_none()).collect();
+    let missing: Vec<&Need> = needs.iter().filter(|need| !need.is_met()).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -164,6 +164,18 @@ pub struct Data {
     pub tree: Digest,
     /// Every file and folder, sorted by path.
     pub files: Vec<DataFile>,
+    /// Files of the image that the process has mapped, sorted by path.
+    pub mapped: Vec<MappedFile>,
+}
+
+/// A file that the dumped process has mapped, as a program or library.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MappedFile {
+    /// Absolute path inside the rock.
+    pub path: String,
+    /// SHA-256 of its bytes.
+    pub sha256: Digest,
 }
 
 /// One file, folder or link of the checkpoint data.
@@ -184,6 +196,13 @@ pub struct DataFile {
     /// Target of a symbolic link.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub link: Option<String>,
+}
+
+impl Data {
+    /// The digest over both lists.
+    pub fn tree(files: &[DataFile], mapped: &[MappedFile]) -> Digest {
+        Digest::of_value(&(files, mapped))
+    }
 }
 
 impl Lock {
@@ -211,7 +230,7 @@ impl Lock {
         ensure!(schema == SCHEMA, "its schema is {schema}; this version of the tool reads schema {SCHEMA}");
         let lock: Lock = toml::from_str(text)?;
         ensure!(
-            lock.data.tree == Digest::of_value(&lock.data.files),
+            lock.data.tree == Data::tree(&lock.data.files, &lock.data.mapped),
             "its list of files was changed by hand"
         );
         Ok(lock)

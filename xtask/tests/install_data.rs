@@ -46,7 +46,7 @@ fn pinned() -> TempDir {
     };
     let mut data = vec![file("tmp", "1777", None), file("tmp/lib 1", "0700", None)];
     data.extend(FILES.iter().map(|(path, mode, content)| file(path, mode, Some(content))));
-    let pinned = Pinned { jar: Digest::of(JAR), data: &data };
+    let pinned = Pinned { jar: Digest::of(JAR), data: &data, mapped: &[] };
     let files = rockcraft_files(&TEMPLATES, &app("shop", PETCLINIC), Role::Restore, Some(pinned)).unwrap();
     for name in ["install-data.sh", "data.manifest"] {
         fs::write(folder.path().join(name), &files[Path::new(name)].bytes).unwrap();

@@ -78,10 +78,19 @@ fn what_a_pin_changes() {
             .map(|(path, _)| path.to_str().unwrap())
             .collect();
         let expected: &[&str] = match app.source {
-            Source::Jar { .. } => {
-                &["checkpoint/rockcraft.yaml", "restore/compose.yaml", "restore/data.manifest"]
-            }
-            _ => &["restore/compose.yaml", "restore/data.manifest"],
+            Source::Jar { .. } => &[
+                "checkpoint/rockcraft.yaml",
+                "restore/compose.yaml",
+                "restore/data.manifest",
+                "restore/mapped.sha256",
+                "restore/rockcraft.yaml",
+            ],
+            _ => &[
+                "restore/compose.yaml",
+                "restore/data.manifest",
+                "restore/mapped.sha256",
+                "restore/rockcraft.yaml",
+            ],
         };
         assert_eq!(changed, expected, "{name}");
         assert!(before.keys().all(|path| after.contains_key(path)), "{name}");

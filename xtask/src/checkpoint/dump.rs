@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::life::{Life, with_running};
 use super::{Dumped, collect, dump_service};
 use crate::app::App;
 use crate::digest::Digest;
+use crate::lock::MappedFile;
 use crate::process::Limit;
 use crate::rocks::Job;
 use crate::runtime::Runtime;
@@ -28,7 +29,8 @@ pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) ->
         life.trigger()?;
         let (pid, froze) = life.wait_for_dump()?;
         let files = collect::collect(&session.store, life.container, &app.name, way.engine.required(app))?;
-        Ok(Dumped { pid, cold: life.start, froze, files, answers, jar })
+        let mapped = life.mapped().context("the list of mapped files")?;
+        Ok(Dumped { pid, cold: life.start, froze, files, mapped, answers, jar })
     })
 }
 
@@ -43,6 +45,13 @@ impl Life<'_> {
             let (digest, size) = writer.commit()?;
             Ok(Jar { digest, size })
         })
+    }
+
+    /// What the dump wrote down of the files that the process had mapped.
+    fn mapped(&self) -> Result<Vec<MappedFile>> {
+        let file = format!("/run/{}/mapped", self.app.name);
+        let ran = self.container.exec(&["cat", &file], &Limit::quick())?;
+        parse_sums(&ran.stdout)
     }
 
     /// Starts the service that dumps, as a person would by hand. Pebble calls a service that ends within a
@@ -79,6 +88,23 @@ impl Life<'_> {
     }
 }
 
+/// The lines of `sha256sum`. What a container says is not trusted.
+fn parse_sums(text: &str) -> Result<Vec<MappedFile>> {
+    let parse = |line: &str| -> Result<MappedFile> {
+        let (sum, path) = line.split_once("  ").context("no sum")?;
+        ensure!(path.starts_with('/') && !path.chars().any(char::is_control), "no absolute path");
+        // sha256sum marks a name that it had to escape with a backslash before the sum, which is then none.
+        Ok(MappedFile { path: path.to_owned(), sha256: format!("sha256:{sum}").parse()? })
+    };
+    let mut files = text
+        .lines()
+        .map(|line| parse(line).with_context(|| format!("{line:?}")))
+        .collect::<Result<Vec<_>>>()?;
+    files.sort();
+    ensure!(!files.is_empty(), "it is empty");
+    Ok(files)
+}
+
 /// What to do about CRIU's commonest complaints at a dump.
 fn remedy(reason: &str, app: &App) -> String {
     if reason.contains("ghost file") {
@@ -94,4 +120,30 @@ fn remedy(reason: &str, app: &App) -> String {
 /// Sends every request and returns the digests of the answers.
 fn verify(life: &Life<'_>) -> Result<Vec<Digest>> {
     life.app.http.verify.iter().map(|request| Ok(life.expect(&life.client, request)?.digest())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_read_and_nothing_else() {
+        let sum = Digest::of("x").hex();
+        let files = parse_sums(&format!("{sum}  /usr/lib/b c.so\n{sum}  /usr/lib/a.so\n")).unwrap();
+        assert_eq!(
+            files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(),
+            ["/usr/lib/a.so", "/usr/lib/b c.so"]
+        );
+        let cut = &sum[1..];
+        for bad in [
+            "",
+            "x",
+            &format!("{sum} /a"),
+            &format!("{sum}  a"),
+            &format!("\\{sum}  /a"),
+            &format!("{cut}  /a"),
+        ] {
+            assert!(parse_sums(bad).is_err(), "{bad:?}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 
 use crate::digest::Digest;
-use crate::lock::DataFile;
+use crate::lock::{DataFile, MappedFile};
 use crate::runtime::Container;
 use crate::source::Jar;
 
@@ -52,6 +52,8 @@ pub struct Dumped {
     pub froze: Duration,
     /// Every file of the checkpoint, in the store.
     pub files: Vec<DataFile>,
+    /// Files of the image that the process has mapped.
+    pub mapped: Vec<MappedFile>,
     /// Digests of the answers to `verify` before the dump.
     pub answers: Vec<Digest>,
     /// The jar that ran.

@@ -15,7 +15,7 @@ use crate::host;
 use crate::interrupt;
 use crate::lock::{
     Data, DataFile, Host, Lock, LockedArchive, LockedBase, LockedCapabilities, LockedPacker, LockedPebble,
-    LockedRocks, LockedSource, SCHEMA,
+    LockedRocks, LockedSource, MappedFile, SCHEMA,
 };
 use crate::pack::{Image, import};
 use crate::pebble::{self, Pebble};
@@ -78,7 +78,7 @@ fn repack(job: &Job<'_>, lock: &Lock) -> Result<Option<Reason>> {
         Packer::Rockcraft => Ok((!present).then_some(Reason::Missing("the restore rock"))),
         Packer::Native => {
             let parts = super::pack::parts_of(lock)?;
-            let packed = rocks::restore(job, &parts, &lock.data.files)?;
+            let packed = rocks::restore(job, &parts, &lock.data.files, &lock.data.mapped)?;
             Ok((packed.manifest != lock.rocks.restore).then_some(Reason::Drifted))
         }
     }
@@ -184,7 +184,8 @@ impl Work<'_> {
                 made.dumped = Some(checkpoint::dump(job, runtime, &name, jar.as_ref())?);
             }
             Step::PackRestore => {
-                made.restore = Some(rocks::restore(job, &self.parts(made)?, self.files(made)?)?);
+                let (files, mapped) = self.data(made)?;
+                made.restore = Some(rocks::restore(job, &self.parts(made)?, files, mapped)?);
             }
             Step::Prove => {
                 let image = made.restore.as_ref().context("a restore rock")?;
@@ -232,11 +233,11 @@ impl Work<'_> {
         Ok(Parts::Native(native::Parts { base, pebble, jar: jar.context("a jar")?, archive }))
     }
 
-    /// The checkpoint data: dumped now, or pinned.
-    fn files<'m>(&'m self, made: &'m Made) -> Result<&'m [DataFile]> {
+    /// The checkpoint data and what goes with it: dumped now, or pinned.
+    fn data<'m>(&'m self, made: &'m Made) -> Result<(&'m [DataFile], &'m [MappedFile])> {
         match (&made.dumped, self.lock) {
-            (Some(dumped), _) => Ok(&dumped.files),
-            (None, Some(lock)) => Ok(&lock.data.files),
+            (Some(dumped), _) => Ok((&dumped.files, &dumped.mapped)),
+            (None, Some(lock)) => Ok((&lock.data.files, &lock.data.mapped)),
             (None, None) => anyhow::bail!("there is neither a dump nor a pin"),
         }
     }
@@ -256,7 +257,8 @@ impl Work<'_> {
         let engine = way.engine;
         let parts = self.parts(made)?;
         let jar = parts.jar().context("a jar")?;
-        let files = self.files(made)?.to_vec();
+        let (files, mapped) = self.data(made)?;
+        let (files, mapped) = (files.to_vec(), mapped.to_vec());
         let restore = made.restore.as_ref().context("a restore rock")?;
         let layer = native::data_layer(session, &files)?;
         let old = self.lock.filter(|_| made.dumped.is_none());
@@ -310,7 +312,13 @@ impl Work<'_> {
                 restore: engine.capabilities(app, Role::Restore).to_vec(),
             },
             rocks: LockedRocks { checkpoint, restore: restore.manifest },
-            data: Data { digest: layer.digest, size: layer.size, tree: Digest::of_value(&files), files },
+            data: Data {
+                digest: layer.digest,
+                size: layer.size,
+                tree: Data::tree(&files, &mapped),
+                files,
+                mapped,
+            },
         };
         if let Some(image) = &made.checkpoint {
             super::write_rock(session, app, Role::Checkpoint, image)?;

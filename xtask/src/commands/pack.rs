@@ -70,7 +70,7 @@ pub fn from_pin(session: &Session, app: &App, lock: &Lock) -> Result<Image> {
             )
         });
     }
-    let image = rocks::restore(&job, &parts_of(lock)?, &lock.data.files)?;
+    let image = rocks::restore(&job, &parts_of(lock)?, &lock.data.files, &lock.data.mapped)?;
     ensure!(
         image.manifest == lock.rocks.restore,
         "the restore rock of {0} would be {1}, but the pin says {2}; {3}; \

@@ -1,52 +1,137 @@
 //! `test`: every test there is, cheapest first.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use xshell::{Shell, cmd};
 
 use crate::cli::{Global, Test};
 use crate::host;
 use crate::process::{self, Limit};
+use crate::runtime::{Kind, Runtime};
 use crate::session::Session;
+
+/// A kind of tests.
+struct Step {
+    name: &'static str,
+    words: &'static [&'static str],
+    /// How many cases each property is tried with, where it is more than by hand.
+    cases: Option<u32>,
+    /// Whether it needs more than Rust.
+    slow: bool,
+}
+
+const fn fast(name: &'static str, words: &'static [&'static str]) -> Step {
+    Step { name, words, cases: None, slow: false }
+}
+
+const fn slow(name: &'static str, words: &'static [&'static str]) -> Step {
+    Step { name, words, cases: None, slow: true }
+}
+
+const STEPS: [Step; 8] = [
+    fast("formatting", &["fmt", "--all", "--check"]),
+    fast("lints", &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]),
+    fast("unit, snapshot and property tests", &["test", "--quiet"]),
+    fast("rendered files are fresh", &["xtask", "render", "--check"]),
+    Step {
+        cases: Some(10_000),
+        ..slow("10,000 configurations read back", &["test", "--quiet", "--test", "round_trip", "yaml_says"])
+    },
+    Step {
+        cases: Some(1_000),
+        ..slow("1,000 mutations of pinned data", &["test", "--test", "install_data", "--", "--nocapture"])
+    },
+    slow(
+        "shellcheck, and rockcraft's own libraries",
+        &["test", "--test", "scripts", "--test", "round_trip", "--", "--ignored", "--nocapture"],
+    ),
+    slow(
+        "end to end, in containers",
+        &["test", "--test", "e2e", "--", "--ignored", "--test-threads=1", "--nocapture"],
+    ),
+];
 
 /// Stops at the first that fails.
 pub fn run(session: &Session, arguments: &Test, global: &Global) -> Result<()> {
-    let steps: &[(&str, &[&str])] = &[
-        ("formatting", &["fmt", "--all", "--check"]),
-        ("lints", &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]),
-        ("unit, snapshot and property tests", &["test", "--quiet"]),
-        ("rendered files are fresh", &["xtask", "render", "--check"]),
-        ("rendered scripts (shellcheck)", &["test", "--quiet", "--test", "scripts", "--", "--ignored"]),
-        (
-            "end to end, in containers",
-            &["test", "--test", "e2e", "--", "--ignored", "--test-threads=1", "--nocapture"],
-        ),
-    ];
-    let last = if arguments.fast { 4 } else { steps.len() };
+    let steps: Vec<&Step> = STEPS.iter().filter(|step| !step.slow || !arguments.fast).collect();
     if global.plan {
-        super::print_plan(&steps[..last].iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        super::print_plan(&steps.iter().map(|step| step.name).collect::<Vec<_>>());
         return Ok(());
     }
+    let mut engine = None;
     if !arguments.fast {
-        let needs = [host::PODMAN, host::MMDEBSTRAP, host::GIT, host::SHELLCHECK];
+        let needs = [host::PODMAN, host::MMDEBSTRAP, host::GIT, host::SHELLCHECK, host::PYTHON, host::SETCAP];
         host::ensure(&needs, global.install, &session.progress)?;
+        engine = DockerEngine::start(session)?;
     }
-    let shell = Shell::new()?;
-    shell.change_dir(&session.workspace.root);
     let limit = Limit::new("the tool's own limit for one kind of tests", Duration::from_secs(4200));
-    for (name, words) in &steps[..last] {
-        let arguments = words.iter();
-        session.progress.step(name, || {
-            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let status =
-                process::stream(cmd!(shell, "{cargo} {arguments...}"), &limit, |line| println!("{line}"))?;
+    for step in steps {
+        session.progress.step(step.name, || {
+            let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            command.args(step.words).current_dir(&session.workspace.root);
+            command.envs(step.cases.map(|cases| ("XTASK_CASES", cases.to_string())));
+            if let Some(engine) = &engine {
+                engine.offer(&mut command);
+            }
+            let status = process::stream(command, &limit, |line| println!("{line}"))?;
             if !status.success() {
-                bail!("{name}: `cargo {}` failed ({status})", words.join(" "));
+                bail!("{}: `cargo {}` failed ({status})", step.name, step.words.join(" "));
             }
             Ok(())
         })?;
     }
     println!("\nAll tests passed.\n{}", session.progress.times());
     Ok(())
+}
+
+/// A Docker Engine of the tests' own, for machines that have none or an old one. It ends with its value.
+struct DockerEngine {
+    script: PathBuf,
+    folder: PathBuf,
+}
+
+impl DockerEngine {
+    /// None where a Docker Engine with compose answers already.
+    fn start(session: &Session) -> Result<Option<DockerEngine>> {
+        let mut compose = Command::new("docker");
+        compose.args(["compose", "version"]);
+        let has_compose = || process::run(compose, &Limit::quick()).is_ok_and(|ran| ran.status.success());
+        if Runtime::connect(Some(Kind::Docker)).is_ok() && has_compose() {
+            return Ok(None);
+        }
+        let engine = DockerEngine {
+            script: session.workspace.root.join(".ci/docker"),
+            folder: session.workspace.state_folder("cache/docker")?,
+        };
+        session.progress.step("start a Docker Engine for the tests", || {
+            let limit = Limit::new("the tool's own limit for a Docker Engine", Duration::from_secs(600));
+            process::read(engine.command("start"), &limit)
+        })?;
+        Ok(Some(engine))
+    }
+
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(&self.script);
+        command.arg(verb).arg(&self.folder);
+        command
+    }
+
+    /// Lets a command find it, as the lines that `.ci/docker start` prints would.
+    fn offer(&self, command: &mut Command) {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(self.folder.join("bin")).chain(std::env::split_paths(&path));
+        let socket: &Path = &self.folder.join("run/docker.sock");
+        command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        if let Ok(path) = std::env::join_paths(folders) {
+            command.env("PATH", path);
+        }
+    }
+}
+
+impl Drop for DockerEngine {
+    fn drop(&mut self) {
+        process::clean_up(self.command("stop"));
+    }
 }

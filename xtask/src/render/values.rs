@@ -2,15 +2,16 @@
 
 use minijinja::{Value, context};
 
-use super::rock_name;
+use super::{Pinned, rock_name};
 use crate::app::{App, CracEngine, Source};
 use crate::digest::Digest;
 use crate::engine::{CRIU_OPTIONS, Engine};
+use crate::lock::Data;
 use crate::rock::{DAEMON_ID, Role};
 use crate::way::{Packer, Way};
 
 /// The variables for one rock of an application.
-pub fn of(app: &App, way: Way, role: Role, jar: Option<Digest>) -> Value {
+pub fn of(app: &App, way: Way, role: Role, pinned: Option<Pinned<'_>>) -> Value {
     let engine = way.engine;
     let mut packages = engine.packages(app.java.version);
     packages.extend(app.rock.packages.iter().cloned());
@@ -41,9 +42,10 @@ pub fn of(app: &App, way: Way, role: Role, jar: Option<Digest>) -> Value {
         app => name,
         summary,
         version,
-        description => description(app, engine, role),
+        description => description(app, engine, role, pinned),
         source_code,
         rock_name => rock_name(app, role),
+        role => role.folder(),
         image => format!("localhost/{}:{}", rock_name(app, role), version),
         base => &rock.base,
         run_user => &rock.run_user,
@@ -75,12 +77,12 @@ pub fn of(app: &App, way: Way, role: Role, jar: Option<Digest>) -> Value {
         scripts => engine.scripts(role).to_vec(),
         native => way.packer == Packer::Native,
         source => git,
-        jar_digest => jar_digest(app, jar),
+        jar_digest => jar_digest(app, pinned.map(|pinned| pinned.jar)),
     }
 }
 
 /// What the rock is and what it was made from, a line each.
-fn description(app: &App, engine: Engine, role: Role) -> Vec<String> {
+fn description(app: &App, engine: Engine, role: Role, pinned: Option<Pinned<'_>>) -> Vec<String> {
     let first = match role {
         Role::Checkpoint => format!("Runs {} and dumps it, warm, with {}.", app.name, engine.title()),
         Role::Restore => format!("Restores {} as it was dumped, with {}.", app.name, engine.title()),
@@ -91,7 +93,9 @@ fn description(app: &App, engine: Engine, role: Role) -> Vec<String> {
         // The path of a local source is this machine's own business.
         Source::Directory { .. } | Source::Jar { .. } => None,
     };
-    std::iter::once(first).chain(from).collect()
+    let data = pinned.filter(|pinned| role == Role::Restore && !pinned.data.is_empty());
+    let data = data.map(|pinned| format!("Checkpoint data {}.", Data::tree(pinned.data, pinned.mapped)));
+    std::iter::once(first).chain(from).chain(data).collect()
 }
 
 /// SHA-256 of the jar that rockcraft is handed: app.toml's, or the pin's. Before there is either, one that no jar has.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use crate::app::{App, Source};
-use crate::lock::DataFile;
+use crate::lock::{DataFile, MappedFile};
 use crate::pack::Image;
 use crate::render::{self, Templates};
 use crate::rock::Role;
@@ -75,10 +75,11 @@ pub fn checkpoint(job: &Job<'_>, parts: &Parts) -> Result<Image> {
 }
 
 /// The restore rock, which holds the checkpoint data.
-pub fn restore(job: &Job<'_>, parts: &Parts, data: &[DataFile]) -> Result<Image> {
+pub fn restore(job: &Job<'_>, parts: &Parts, data: &[DataFile], mapped: &[MappedFile]) -> Result<Image> {
     match parts {
-        Parts::Native(parts) => native::restore(job, parts, data),
-        Parts::Rockcraft(parts) => rockcraft::restore(job, parts, data),
+        // Its base is pinned as a whole.
+        Parts::Native(parts) => native::restore(job, parts, data, mapped),
+        Parts::Rockcraft(parts) => rockcraft::restore(job, parts, data, mapped),
     }
 }
 

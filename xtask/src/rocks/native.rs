@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::debian::Root;
 use crate::digest::Digest;
 use crate::engine::Engine;
-use crate::lock::DataFile;
+use crate::lock::{Data, DataFile, MappedFile};
 use crate::memo::Memo;
 use crate::pack::{self, Blob, Image};
 use crate::pebble::Pebble;
@@ -26,6 +26,8 @@ use crate::toolchain::debian_architecture;
 const PEBBLE_FOLDER: &str = "/var/lib/pebble/default";
 /// Changes whenever the same parts are packed into other bytes.
 pub const PACKING: u32 = 1;
+/// The label that says which checkpoint data a rock holds, as `data.tree` in checkpoint.lock does.
+const DATA: &str = "dev.xtask.checkpoint-data";
 /// CRIU in a Debian root.
 const CRIU: &str = "/usr/sbin/criu";
 
@@ -44,13 +46,14 @@ pub struct Parts {
 
 /// The checkpoint rock.
 pub fn checkpoint(job: &Job<'_>, parts: &Parts) -> Result<Image> {
-    pack_rock(job, parts, Role::Checkpoint, Vec::new())
+    pack_rock(job, parts, Role::Checkpoint, None)
 }
 
 /// The restore rock, with the checkpoint data as its last layer.
-pub fn restore(job: &Job<'_>, parts: &Parts, data: &[DataFile]) -> Result<Image> {
+pub fn restore(job: &Job<'_>, parts: &Parts, data: &[DataFile], mapped: &[MappedFile]) -> Result<Image> {
+    let tree = Data::tree(data, mapped);
     let data = Layer { title: "checkpoint data".into(), content: LayerContent::Entries(data_entries(data)?) };
-    pack_rock(job, parts, Role::Restore, vec![data])
+    pack_rock(job, parts, Role::Restore, Some((tree, data)))
 }
 
 /// The layer that holds the checkpoint data, as a natively packed restore rock has it.
@@ -58,7 +61,7 @@ pub fn data_layer(session: &Session, data: &[DataFile]) -> Result<Blob> {
     layer(session, &data_entries(data)?)
 }
 
-fn pack_rock(job: &Job<'_>, parts: &Parts, role: Role, data: Vec<Layer>) -> Result<Image> {
+fn pack_rock(job: &Job<'_>, parts: &Parts, role: Role, data: Option<(Digest, Layer)>) -> Result<Image> {
     let Job { session, app, source, .. } = *job;
     let mut layers = vec![
         Layer { title: "pebble".into(), content: LayerContent::Entries(pebble_entries(&parts.pebble)) },
@@ -68,7 +71,11 @@ fn pack_rock(job: &Job<'_>, parts: &Parts, role: Role, data: Vec<Layer>) -> Resu
             content: LayerContent::Entries(service_entries(job, &parts.base, role)?),
         },
     ];
-    layers.extend(data);
+    let mut labels = labels(app, source, role);
+    if let Some((tree, data)) = data {
+        layers.push(data);
+        labels.insert(DATA.into(), tree.to_string());
+    }
     for one in &mut layers {
         if let LayerContent::Entries(entries) = &one.content {
             let blob = layer(session, entries)?;
@@ -95,7 +102,7 @@ fn pack_rock(job: &Job<'_>, parts: &Parts, role: Role, data: Vec<Layer>) -> Resu
             ("PEBBLE".into(), PEBBLE_FOLDER.into()),
         ]),
         ports: vec![app.http.port],
-        labels: labels(app, source, role),
+        labels,
     };
     pack::pack(&session.store, &rock, &parts.base.blob, &mut |line| session.progress.detail("pack", line))
 }

@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 use super::Job;
 use crate::app::App;
 use crate::engine::Engine;
-use crate::lock::DataFile;
+use crate::lock::{DataFile, MappedFile};
 use crate::pack::{Image, import, layer};
 use crate::process::{self, Limit};
 use crate::render::{self, Files, Pinned};
@@ -70,7 +70,7 @@ fn new_enough(version: &str, base: &str) -> Result<()> {
 
 /// The checkpoint rock.
 pub fn checkpoint(job: &Job<'_>, parts: &Parts) -> Result<Image> {
-    let pinned = parts.jar.as_ref().map(|jar| Pinned { jar: jar.digest, data: &[] });
+    let pinned = parts.jar.as_ref().map(|jar| Pinned { jar: jar.digest, data: &[], mapped: &[] });
     let files = render::rockcraft_files(job.templates, &with_source(job), Role::Checkpoint, pinned)?;
     let folder = stage(job, Role::Checkpoint, &files)?;
     if let Some(jar) = &parts.jar {
@@ -81,9 +81,9 @@ pub fn checkpoint(job: &Job<'_>, parts: &Parts) -> Result<Image> {
 }
 
 /// The restore rock, with the checkpoint data and the jar of the dumped process.
-pub fn restore(job: &Job<'_>, parts: &Parts, data: &[DataFile]) -> Result<Image> {
+pub fn restore(job: &Job<'_>, parts: &Parts, data: &[DataFile], mapped: &[MappedFile]) -> Result<Image> {
     let jar = parts.jar.as_ref().context("the jar of the dumped process")?;
-    let pinned = Pinned { jar: jar.digest, data };
+    let pinned = Pinned { jar: jar.digest, data, mapped };
     let files = render::rockcraft_files(job.templates, &with_source(job), Role::Restore, Some(pinned))?;
     let folder = stage(job, Role::Restore, &files)?;
     let into = folder.join("data");

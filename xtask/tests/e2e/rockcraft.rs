@@ -165,6 +165,17 @@ fn changed_data_is_not_packed(workspace: &Workspace) {
     fs::write(&pages, bytes).unwrap();
     let (packed, said) = rockcraft_by_hand(workspace);
     assert!(!packed && said.contains("pages-1.img was changed"), "{said}");
+    // Another build of a library that the process has mapped.
+    let mapped = staged(workspace, "restore").join("mapped.sha256");
+    let text = fs::read_to_string(&mapped).unwrap();
+    let line = text.lines().find(|line| line.ends_with("/libjvm.so")).unwrap();
+    fs::write(&mapped, text.replace(line, &line.replace(['0', '1'], "2"))).unwrap();
+    let (packed, said) = rockcraft_by_hand(workspace);
+    assert!(
+        !packed && said.contains("libjvm.so: FAILED") && said.contains("no longer those of the dump"),
+        "{said}"
+    );
+    fs::write(&mapped, text).unwrap();
     fs::remove_file(&pages).unwrap();
     let (packed, said) = rockcraft_by_hand(workspace);
     assert!(!packed && said.contains("pinned, but missing: f checkpoint-data/pages-1.img"), "{said}");

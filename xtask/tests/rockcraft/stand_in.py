@@ -100,9 +100,9 @@ def pack(arguments: argparse.Namespace, work: pathlib.Path) -> str:
     overlays = {name: {key: part.pop(key, None) for key in OVERLAY_KEYS} for name, part in parts.items()}
     wanted = sorted({package for overlay in overlays.values() for package in overlay["overlay-packages"] or []})
     overlay = work / "stand-in-overlay"
-    fill_overlay(overlay, wanted)
+    base_files = fill_overlay(overlay, wanted)
     manager = lifecycle(parts, rock.name, work)
-    run_parts(manager, overlays, overlay)
+    run_parts(manager, overlays, overlay, base_files)
     name = f"{rock.name}_{rock.version}_{platform}.rock"
     ask(wanted, rock=request(rock, manager.project_info.dirs.prime_dir, pathlib.Path.cwd() / name))
     return name
@@ -135,8 +135,9 @@ def ask(wanted: list[str], **request: Any) -> None:
         raise CraftError(f"stand-in: {command[0]} failed with {done.returncode}")
 
 
-def fill_overlay(overlay: pathlib.Path, wanted: list[str]) -> None:
-    """What the overlay's packages would bring, as far as an overlay-script may touch it."""
+def fill_overlay(overlay: pathlib.Path, wanted: list[str]) -> list[pathlib.Path]:
+    """What the overlay's packages would bring, as far as an overlay-script may touch it. Returns the files of the base
+    that are there to be looked at."""
     shutil.rmtree(overlay, ignore_errors=True)
     overlay.mkdir()
     extract = {}
@@ -151,9 +152,20 @@ def fill_overlay(overlay: pathlib.Path, wanted: list[str]) -> None:
                     path = line.replace("java-N-", f"java-{java}-").replace("ARCH", HOST)
                     origin, to = (name.lstrip("/") for name in path.split())
                     extract[origin] = overlay / to
+    # A mounted overlay shows the base, too: the files that this project's script compares are of it.
+    looked_at = {name: overlay / name for name in mapped_files() if not (overlay / name).exists()}
+    extract = {**looked_at, **extract}
     for path in extract.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     ask(wanted, extract={name: str(path) for name, path in extract.items()})
+    return list(looked_at.values())
+
+
+def mapped_files() -> list[str]:
+    """Files of the base that an overlay-script of this project looks at."""
+    manifest = pathlib.Path("mapped.sha256")
+    lines = manifest.read_text().splitlines() if manifest.exists() else []
+    return [line[66:] for line in lines if not line.startswith("#")]
 
 
 def lifecycle(parts: dict[str, Any], name: str, work: pathlib.Path) -> craft_parts.LifecycleManager:
@@ -174,7 +186,12 @@ def lifecycle(parts: dict[str, Any], name: str, work: pathlib.Path) -> craft_par
     )
 
 
-def run_parts(manager: craft_parts.LifecycleManager, overlays: dict[str, Any], overlay: pathlib.Path) -> None:
+def run_parts(
+    manager: craft_parts.LifecycleManager,
+    overlays: dict[str, Any],
+    overlay: pathlib.Path,
+    base_files: list[pathlib.Path],
+) -> None:
     """Runs overlay-scripts and then every part to its prime step."""
     actions = manager.plan(craft_parts.Step.PRIME)
     order = [action.part_name for action in actions if action.step == craft_parts.Step.PULL]
@@ -182,6 +199,9 @@ def run_parts(manager: craft_parts.LifecycleManager, overlays: dict[str, Any], o
     for name in with_overlay:
         if script := overlays[name]["overlay-script"]:
             run_overlay_script(manager.project_info, name, script, overlay)
+    # What a script only looked at is the base's, and goes into no layer of the rock.
+    for path in base_files:
+        path.unlink()
 
     def lay(info: craft_parts.StepInfo) -> bool:
         # craft-parts adds the overlay before the first part that has one; later parts' folders win over it.

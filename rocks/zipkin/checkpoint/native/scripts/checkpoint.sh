@@ -26,6 +26,10 @@ rm -f "$run/dump" "$data"/*
 pid=$(cat "$run/jvm.pid")
 kill -0 "$pid" 2>/dev/null || fail "the application (PID $pid) has ended"
 
+# What the process has mapped must be the very same file at the restore. Its name may hold blanks, and is the rest of the
+# line; what is deleted travels in the dump.
+sed -n -E 's|^([^ ]+ +){5}(/.*)$|\2|p' "/proc/$pid/maps" | grep -v ' (deleted)$' | sort -u >"$run/maps"
+
 # What a collection frees and the C library gives back is neither dumped nor read again: bytes are what a
 # restore costs. Two collections, because the first one leaves survivors and cleaners behind.
 printf '%s\n' GC.run GC.run System.trim_native_heap >"$run/jcmd"
@@ -68,6 +72,10 @@ find . -xdev \( -path "./run" -o -path "./checkpoint-data" -o -path './var/lib/p
 # The log of a CRaC JVM's CRIU lies among its data.
 find ./checkpoint-data -type f ! -name dump4.log -print0 >>"$run/made.unsorted"
 LC_ALL=C sort --zero-terminated "$run/made.unsorted" >"$run/made"
+
+while IFS= read -r file; do
+  [ ! -f "$file" ] || sha256sum "$file"
+done <"$run/maps" >"$run/mapped"
 
 say "dumped PID $pid, $(du -sm "$data" | cut -f 1) MB in $(((ended - started) / 1000000)) ms"
 echo "complete $pid $(((ended - started) / 1000000))" >"$run/dump.partial"
