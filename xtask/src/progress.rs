@@ -19,6 +19,17 @@ pub enum Verbosity {
     Verbose,
 }
 
+impl Verbosity {
+    /// The same, as rockcraft's `--verbosity` has it.
+    pub fn of_rockcraft(self) -> &'static str {
+        match self {
+            Verbosity::Quiet => "brief",
+            Verbosity::Normal => "verbose",
+            Verbosity::Verbose => "debug",
+        }
+    }
+}
+
 /// The voice of one run. Everything goes to standard error; standard output is for results.
 pub struct Progress {
     started: Instant,
@@ -42,6 +53,11 @@ impl Progress {
             bar
         });
         Progress { started: Instant::now(), verbosity, bar, steps: Mutex::default() }
+    }
+
+    /// How much is printed.
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity
     }
 
     /// Runs one step and remembers how long it took.

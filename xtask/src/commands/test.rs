@@ -45,7 +45,18 @@ const STEPS: [Step; 8] = [
     },
     slow(
         "shellcheck, and rockcraft's own libraries",
-        &["test", "--test", "scripts", "--test", "round_trip", "--", "--ignored", "--nocapture"],
+        &[
+            "test",
+            "--test",
+            "scripts",
+            "--test",
+            "build_scripts",
+            "--test",
+            "round_trip",
+            "--",
+            "--ignored",
+            "--nocapture",
+        ],
     ),
     slow(
         "end to end, in containers",

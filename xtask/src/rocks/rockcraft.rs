@@ -138,7 +138,7 @@ fn copy_object(job: &Job<'_>, digest: crate::digest::Digest, size: u64, to: &Pat
 fn pack(job: &Job<'_>, role: Role, folder: &Path) -> Result<Image> {
     let Job { session, app, .. } = *job;
     let mut command = std::process::Command::new("rockcraft");
-    command.args(["pack", "--verbosity=verbose"]);
+    command.arg("pack").arg(format!("--verbosity={}", session.progress.verbosity().of_rockcraft()));
     command.arg(format!("--platform={}", debian_architecture()));
     if session.destructive {
         command.arg("--destructive-mode");

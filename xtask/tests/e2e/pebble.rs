@@ -1,6 +1,6 @@
 //! The rendered layers, read by the real Pebble; and the dump as a person would start it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::{
@@ -36,23 +36,40 @@ fn plan(layer: &Path) -> String {
     podman(&[&arguments[..], &[&mount, "--entrypoint=/usr/bin/pebble", &image, "enter", "plan"]].concat())
 }
 
+/// The services and checks of a rockcraft.yaml, which rockcraft makes a layer of.
+fn rockcraft_layer(workspace: &Workspace, app: &str, role: &str) -> PathBuf {
+    let folder = workspace.root().join(format!("rocks/{app}/{role}"));
+    let text = fs_err::read_to_string(folder.join("rockcraft.yaml")).unwrap();
+    let mut file: serde_yaml_ng::Mapping = serde_yaml_ng::from_str(&text).unwrap();
+    file.retain(|key, _| ["services", "checks"].contains(&key.as_str().unwrap()));
+    let layer = folder.join("rockcraft-layer.yaml");
+    fs_err::write(&layer, serde_yaml_ng::to_string(&file).unwrap()).unwrap();
+    layer
+}
+
 fn layers_are_read(workspace: &Workspace, app: &str) {
-    let layer = |role| workspace.root().join(format!("rocks/{app}/{role}/native/layer.yaml"));
-    let checkpoint = plan(&layer("checkpoint"));
+    let native = |role| workspace.root().join(format!("rocks/{app}/{role}/native/layer.yaml"));
+    let rockcraft = |role| rockcraft_layer(workspace, app, role);
+    for layer in [&native as &dyn Fn(&'static str) -> PathBuf, &rockcraft] {
+        plans_are_right(app, &plan(&layer("checkpoint")), &plan(&layer("restore")));
+    }
+}
+
+fn plans_are_right(app: &str, checkpoint: &str, restore: &str) {
     assert_eq!(
-        services(&checkpoint),
+        services(checkpoint),
         [(app.to_owned(), "enabled".to_owned()), (format!("{app}-checkpoint"), "disabled".to_owned())],
         "{checkpoint}"
     );
     // Neither may run twice: a second instance would be dumped over the first.
     assert_eq!(checkpoint.matches("on-success: ignore").count(), 2, "{checkpoint}");
     assert_eq!(checkpoint.matches("on-failure: ignore").count(), 2, "{checkpoint}");
-    let restore = plan(&layer("restore"));
-    assert_eq!(services(&restore), [(format!("{app}-restore"), "enabled".to_owned())], "{restore}");
+    assert_eq!(services(restore), [(format!("{app}-restore"), "enabled".to_owned())], "{restore}");
     assert!(
         restore.contains("on-success: shutdown") && restore.contains("on-failure: shutdown"),
         "{restore}"
     );
+    assert!(restore.contains(&format!("{app}-ready:")) && restore.contains("level: ready"), "{restore}");
     if app == APP {
         assert!(checkpoint.contains("QUOTES: 'it''s \"so\": #no comment, $HOME'"), "{checkpoint}");
     }
@@ -61,7 +78,9 @@ fn layers_are_read(workspace: &Workspace, app: &str) {
 /// Names and start-up of the services in a plan.
 fn services(plan: &str) -> Vec<(String, String)> {
     let mut services: Vec<(String, String)> = Vec::new();
-    for line in plan.lines() {
+    for line in
+        plan.lines().skip_while(|line| *line != "services:").skip(1).take_while(|l| l.starts_with(' '))
+    {
         let name = line.strip_prefix("    ").and_then(|line| line.strip_suffix(':'));
         match (name, line.trim().strip_prefix("startup: ")) {
             (Some(name), _) if !name.starts_with(' ') => services.push((name.to_owned(), String::new())),

@@ -50,7 +50,7 @@ fn staged(workspace: &Workspace, role: &str) -> PathBuf {
 #[test]
 #[ignore = "needs podman and Docker; run by cargo xtask test"]
 fn a_crac_jvm_in_rocks_that_rockcraft_packs() {
-    let workspace = workspace("crac");
+    let mut workspace = workspace("crac");
     refused_before_anything_runs(&workspace);
 
     let output = workspace.checkpoint(&["--destructive-mode"]);
@@ -68,6 +68,11 @@ fn a_crac_jvm_in_rocks_that_rockcraft_packs() {
     assert!(again.stdout.contains("nothing has changed since"), "{again}");
 
     restored_as_it_was(&workspace, lock.pid);
+    workspace.set("XTASK_RUNTIME", "docker");
+    let (name, port) = workspace.restore();
+    assert_eq!(get(port, "/counter"), "3");
+    docker(&["rm", "--force", &name]);
+    workspace.set("XTASK_RUNTIME", "podman");
     changed_data_is_not_packed(&workspace);
     rocks_come_out_of_the_pin(&workspace);
     a_lost_rock_is_packed_again(&workspace);
