@@ -1,0 +1,92 @@
+//! `checkpoint`: all of the way, from app.toml to a restored application and its pin.
+//!
+//! This file plans, `work` carries the plan out, `pin` writes what came of it.
+
+use std::cell::OnceCell;
+
+use anyhow::Result;
+
+use self::work::Work;
+use crate::app;
+use crate::cli::{Checkpoint, Global};
+use crate::host;
+use crate::lock::{Host, Lock};
+use crate::pack::{Image, import};
+use crate::plan::{self, Reason, Step};
+use crate::render::Templates;
+use crate::rocks::{self, Job};
+use crate::session::Session;
+use crate::way::Packer;
+
+mod pin;
+mod work;
+
+/// Plans, then carries the plan out.
+pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result<()> {
+    let app = app::load(&session.workspace.root, &arguments.app)?.app;
+    let source = super::source_of(&app, arguments.source.as_deref())?;
+    let templates = Templates::read(&session.workspace.templates())?;
+    let job = super::job(session, &app, &source, &templates)?;
+    let inputs = plan::inputs(&job)?;
+    let _alone = if global.plan { None } else { Some(session.workspace.exclusive(&app.name)?) };
+    // An unreadable pin is no pin, but nobody should wonder where it went.
+    let lock = Lock::read(&session.workspace.lock(&app.name)).unwrap_or_else(|error| {
+        session.progress.warn(&format!("{error:#}"));
+        None
+    });
+    let mut state = plan::state(&job, lock.as_ref())?;
+    if let (Some(lock), None) = (&lock, state.missing)
+        && plan::changed(&inputs, &lock.inputs, |_| true).is_none()
+    {
+        state.repack = repack(&job, lock)?;
+    }
+    let plan = plan::checkpoint(&inputs, &state, arguments.force);
+    if global.plan {
+        print!("{plan}");
+        return Ok(());
+    }
+    crate::render::render(&templates, &app, lock.as_ref())?;
+    if let (Some(lock), false, true) = (&lock, plan.has(Step::Dump), plan.has(Step::Prove))
+        && let Some(reason) = lock.host.refuses(&Host::this()?)
+    {
+        anyhow::bail!(
+            "{} cannot be restored here: {reason}; --force dumps it anew on this machine",
+            app.name
+        );
+    }
+    if plan.0.len() > 1 {
+        host::ensure(&host::for_checkpoint(&job, &plan), global.install, &session.progress)?;
+    }
+    let dumps = plan.has(Step::Dump);
+    let work = Work { job, inputs: &inputs, lock: lock.as_ref(), dumps, rockcraft: OnceCell::new() };
+    work.carry_out(&plan)
+}
+
+/// Why the pinned restore rock must be packed again though nothing that it is made from has changed.
+fn repack(job: &Job<'_>, lock: &Lock) -> Result<Option<Reason>> {
+    let present = import::read_image(&job.session.store, &lock.rocks.restore).is_ok();
+    match job.way.packer {
+        // No two runs of rockcraft give the same bytes, so there is nothing to compare with.
+        Packer::Rockcraft => Ok((!present).then_some(Reason::Missing("the restore rock"))),
+        Packer::Native => {
+            let parts = super::pack::parts_of(lock)?;
+            let packed = rocks::restore(job, &parts, &lock.data.files, &lock.data.mapped)?;
+            Ok((packed.manifest != lock.rocks.restore).then_some(Reason::Drifted))
+        }
+    }
+}
+
+/// Packs the checkpoint rock and stops there; nothing with `--plan`.
+pub fn pack(job: &Job<'_>, global: &Global) -> Result<Option<Image>> {
+    let Job { session, app, .. } = *job;
+    let _alone = if global.plan { None } else { Some(session.workspace.exclusive(&app.name)?) };
+    let inputs = plan::inputs(job)?;
+    let plan = plan::pack_checkpoint(&plan::state(job, None)?);
+    if global.plan {
+        print!("{plan}");
+        return Ok(None);
+    }
+    host::ensure(&host::for_checkpoint(job, &plan), global.install, &session.progress)?;
+    let work = Work { job: *job, inputs: &inputs, lock: None, dumps: true, rockcraft: OnceCell::new() };
+    Ok(work.make(&plan)?.checkpoint)
+}

@@ -1,0 +1,165 @@
+//! The end of the way: the pin is written, and a person is told what was made.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use bytesize::ByteSize;
+
+use super::work::{Made, Work};
+use crate::commands;
+use crate::interrupt;
+use crate::lock::{
+    Data, DataFile, Host, Lock, LockedArchive, LockedBase, LockedCapabilities, LockedPacker, LockedPebble,
+    LockedRocks, LockedSource, SCHEMA,
+};
+use crate::report::Report;
+use crate::rock::Role;
+use crate::rocks::{Job, native};
+use crate::runtime::Runtime;
+
+impl Work<'_> {
+    /// Everything the lock names is in the store by now, and has been proven: it is written last.
+    pub fn pin(&self, made: &Made, runtime: &Runtime) -> Result<()> {
+        let Job { session, templates, app, source, way } = self.job;
+        let engine = way.engine;
+        let parts = self.parts(made)?;
+        let jar = parts.jar().context("a jar")?;
+        let (files, mapped) = self.data(made)?;
+        let (files, mapped) = (files.to_vec(), mapped.to_vec());
+        let restore = made.restore.as_ref().context("a restore rock")?;
+        let layer = native::data_layer(session, &files)?;
+        let old = self.lock.filter(|_| made.dumped.is_none());
+        let created = match old {
+            Some(lock) => lock.created.clone(),
+            None => humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        };
+        let (pid, answers) = self.identity(made)?;
+        let checkpoint = match (&made.checkpoint, old) {
+            (Some(image), _) => image.manifest,
+            (None, Some(lock)) => lock.rocks.checkpoint,
+            (None, None) => anyhow::bail!("there is neither a checkpoint rock nor a pin"),
+        };
+        let lock = Lock {
+            schema: SCHEMA,
+            app: app.name.clone(),
+            created,
+            packer: LockedPacker { name: way.packer, version: parts.version() },
+            engine,
+            pid,
+            answers: answers.to_vec(),
+            inputs: self.inputs.clone(),
+            source: LockedSource {
+                from: source.title(),
+                local: source.is_local(),
+                jar: jar.digest,
+                jar_size: jar.size,
+            },
+            base: parts.native().map(|parts| LockedBase {
+                suite: app.rock.suite.clone(),
+                digest: parts.base.blob.digest,
+                size: parts.base.blob.size,
+                packages: parts.base.packages.clone(),
+            }),
+            pebble: parts.native().map(|parts| LockedPebble {
+                version: parts.pebble.version.clone(),
+                digest: parts.pebble.digest,
+                size: parts.pebble.size,
+            }),
+            class_archive: parts
+                .native()
+                .and_then(|parts| parts.archive)
+                .map(|(digest, size)| LockedArchive { digest, size }),
+            // Repacking on another machine does not make the process another machine's.
+            host: old.map_or_else(Host::this, |lock| Ok(lock.host.clone()))?,
+            capabilities: LockedCapabilities {
+                checkpoint: match old {
+                    Some(lock) => lock.capabilities.checkpoint.clone(),
+                    None => engine.capabilities(app, Role::Checkpoint).to_vec(),
+                },
+                restore: engine.capabilities(app, Role::Restore).to_vec(),
+            },
+            rocks: LockedRocks { checkpoint, restore: restore.manifest },
+            data: Data {
+                digest: layer.digest,
+                size: layer.size,
+                tree: Data::tree(&files, &mapped),
+                files,
+                mapped,
+            },
+        };
+        if let Some(image) = &made.checkpoint {
+            commands::write_rock(session, app, Role::Checkpoint, image)?;
+        }
+        commands::write_rock(session, app, Role::Restore, restore)?;
+        // The last moment at which a signal leaves the old pin; past it, what belongs to the new one is finished.
+        interrupt::check()?;
+        lock.write(&session.workspace.lock(&app.name))?;
+        // The restore rock's rendered files hold the sums of the data.
+        commands::render::write_app(session, templates, app, Some(&lock))?;
+        if let (Some(dumped), Some(restored)) = (&made.dumped, made.restored) {
+            Report { cold: dumped.cold, restored, froze: dumped.froze }
+                .write(&session.workspace, &app.name)?;
+        } else if let (Some(report), Some(restored)) =
+            (Report::read(&session.workspace, &app.name), made.restored)
+        {
+            Report { restored, ..report }.write(&session.workspace, &app.name)?;
+        }
+        let loaded = commands::load(session, runtime, app, Role::Restore, restore);
+        runtime.forget(&commands::candidate(app));
+        loaded.map(drop)
+    }
+
+    /// Nothing was to be done.
+    pub fn say_unchanged(&self) -> Result<()> {
+        let app = &self.job.app.name;
+        let lock = self.lock.context("a pin")?;
+        println!("{app} is pinned as of {}, and nothing has changed since.", lock.created);
+        println!("Next: cargo xtask restore {app}   (or --force to do it again)");
+        Ok(())
+    }
+
+    /// What was made, how big, how fast, and the next command.
+    pub fn summary(&self, made: &Made) -> Result<()> {
+        let Job { session, app, .. } = self.job;
+        let lock = commands::pin(session, app)?;
+        let size = |bytes: u64| ByteSize(bytes).to_string();
+        let data: u64 = lock.data.files.iter().map(|file| file.size).sum();
+        let rock = |role| -> String {
+            let path: PathBuf = commands::rock_path(session, app, role);
+            session.workspace.relative(&path).to_string()
+        };
+        println!();
+        if let Some(report) = Report::read(&session.workspace, &app.name) {
+            println!("{} is checkpointed.\n\n{}\n", app.name, report.table());
+        }
+        if let Some(dumped) = &made.dumped {
+            println!("  frozen for the dump     {}", crate::progress::seconds(dumped.froze));
+        }
+        println!("  checkpoint data         {} in {} files", size(data), lock.data.files.len());
+        let made_at_run_time: Vec<&DataFile> = lock
+            .data
+            .files
+            .iter()
+            .filter(|file| !file.path.starts_with("/checkpoint-data/") && file.sha256.is_some())
+            .collect();
+        for file in &made_at_run_time {
+            println!("  made at run time        {} ({})", file.path, size(file.size));
+        }
+        println!("  data digest             {}", lock.data.tree);
+        println!("  checkpoint rock         {}  {}", rock(Role::Checkpoint), lock.rocks.checkpoint);
+        println!("  restore rock            {}  {}", rock(Role::Restore), lock.rocks.restore);
+        println!("  pin                     apps/{}/checkpoint.lock", app.name);
+        if lock.source.local {
+            println!(
+                "  note                    made from a local source; another machine cannot rebuild its jar"
+            );
+        }
+        println!("\n{}\n", session.progress.times());
+        println!(
+            "Next: cargo xtask restore {0}   (and commit apps/{0}/checkpoint.lock and rocks/{0})",
+            app.name
+        );
+        Ok(())
+    }
+}

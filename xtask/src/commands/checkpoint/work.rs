@@ -1,0 +1,184 @@
+//! The steps of a plan, carried out.
+
+use std::cell::OnceCell;
+
+use anyhow::{Context, Result};
+
+use crate::app::Source;
+use crate::checkpoint::{self, Dumped, Start};
+use crate::commands;
+use crate::debian::Root;
+use crate::digest::Digest;
+use crate::lock::{DataFile, Lock, MappedFile};
+use crate::pack::Image;
+use crate::pebble::{self, Pebble};
+use crate::plan::{self, Inputs, Plan, Step};
+use crate::rock::Role;
+use crate::rocks::{self, Job, Parts, native, rockcraft};
+use crate::runtime::Runtime;
+use crate::source::Jar;
+use crate::toolchain::Toolchain;
+use crate::way::Packer;
+
+/// A plan's steps and what they need.
+pub struct Work<'a> {
+    pub job: Job<'a>,
+    pub inputs: &'a Inputs,
+    pub lock: Option<&'a Lock>,
+    /// Whether the plan dumps anew.
+    pub dumps: bool,
+    /// rockcraft's, asked for once: a snap takes a second to answer.
+    pub rockcraft: OnceCell<String>,
+}
+
+/// What the steps have made so far.
+#[derive(Default)]
+pub struct Made {
+    pub base: Option<Root>,
+    pub pebble: Option<Pebble>,
+    pub jar: Option<Jar>,
+    pub checkpoint: Option<Image>,
+    pub dumped: Option<Dumped>,
+    pub restore: Option<Image>,
+    pub restored: Option<Start>,
+}
+
+impl Work<'_> {
+    /// Carries the plan out, and says what came of it.
+    pub fn carry_out(&self, plan: &Plan) -> Result<()> {
+        if plan.0.len() == 1 {
+            let Job { session, templates, app, .. } = self.job;
+            commands::render::write_app(session, templates, app, self.lock)?;
+            return self.say_unchanged();
+        }
+        let made = self.make(plan)?;
+        self.summary(&made)
+    }
+
+    /// Makes what the plan says, and returns it.
+    pub fn make(&self, plan: &Plan) -> Result<Made> {
+        let session = self.job.session;
+        let mut made = Made::default();
+        let runtime = Runtime::connect(session.runtime)?;
+        runtime.sweep()?;
+        commands::sweep(session)?;
+        let mut toolchain = None;
+        for (step, _) in &plan.0 {
+            session.progress.step(&step.to_string(), || {
+                self.take(*step, &runtime, &mut toolchain, &mut made)
+                    .with_context(|| format!("cannot {step}"))
+            })?;
+        }
+        Ok(made)
+    }
+
+    /// One exhaustive match over what a plan can hold.
+    fn take<'a>(
+        &'a self,
+        step: Step,
+        runtime: &'a Runtime,
+        toolchain: &mut Option<Toolchain<'a>>,
+        made: &mut Made,
+    ) -> Result<()> {
+        let Job { session, app, source, templates, .. } = self.job;
+        let job = &self.job;
+        match step {
+            Step::Render => commands::render::write_app(session, templates, app, self.lock).map(drop)?,
+            Step::Base => made.base = Some(plan::base(app).make(session)?),
+            Step::Toolchain => *toolchain = Some(Toolchain::prepare(session, runtime, app.java.version)?),
+            Step::Pebble => {
+                made.pebble = Some(pebble::build(session, toolchain.as_ref().context("a build image")?)?);
+            }
+            Step::Jar => made.jar = Some(source.jar(app, session, toolchain.as_ref())?),
+            Step::Train => {
+                let Parts::Native(parts) = self.parts(made)? else {
+                    anyhow::bail!("only a natively packed rock holds a class archive");
+                };
+                let image = native::checkpoint(job, &native::Parts { archive: None, ..parts })?;
+                let name = commands::load_as(session, runtime, &commands::training(app), &image)?;
+                let trained = checkpoint::train(job, runtime, &name);
+                runtime.forget(&name);
+                if let Some((digest, size)) = trained? {
+                    plan::archive_memo(job)?.context("base and jar")?.put(&plan::Archive(digest, size))?;
+                }
+            }
+            Step::PackCheckpoint => made.checkpoint = Some(rocks::checkpoint(job, &self.parts(made)?)?),
+            Step::Dump => {
+                let image = made.checkpoint.as_ref().context("a checkpoint rock")?;
+                let name = commands::load(session, runtime, app, Role::Checkpoint, image)?;
+                let jar = self.parts(made)?.jar();
+                made.dumped = Some(checkpoint::dump(job, runtime, &name, jar.as_ref())?);
+            }
+            Step::PackRestore => {
+                let (files, mapped) = self.data(made)?;
+                made.restore = Some(rocks::restore(job, &self.parts(made)?, files, mapped)?);
+            }
+            Step::Prove => {
+                let image = made.restore.as_ref().context("a restore rock")?;
+                let candidate = commands::load_as(session, runtime, &commands::candidate(app), image)?;
+                let (pid, answers) = self.identity(made)?;
+                let proven = checkpoint::prove(job, runtime, &candidate, pid, answers);
+                if proven.is_err() {
+                    runtime.forget(&candidate);
+                }
+                made.restored = Some(proven?);
+            }
+            Step::Pin => self.pin(made, runtime)?,
+        }
+        Ok(())
+    }
+
+    /// What both rocks are made of: made now, or earlier.
+    pub fn parts(&self, made: &Made) -> Result<Parts> {
+        let Job { session, app, source, way, .. } = self.job;
+        // What was dumped maps files of the parts it was dumped with, whatever could be made now.
+        if let (Some(lock), false) = (self.lock, self.dumps) {
+            return commands::pack::parts_of(lock);
+        }
+        let dumped = made.dumped.as_ref().map(|dumped| dumped.jar.clone());
+        let jar = match made.jar.clone().or(dumped) {
+            Some(jar) => Some(jar),
+            None => source.cached(app, session)?,
+        };
+        if way.packer == Packer::Rockcraft {
+            let version = match self.rockcraft.get() {
+                Some(version) => version.clone(),
+                None => rockcraft::version(&app.rock.base)?,
+            };
+            self.rockcraft.get_or_init(|| version.clone());
+            return Ok(Parts::Rockcraft(rockcraft::Parts {
+                version,
+                // What rockcraft builds itself is its own, whatever the build image has made of the same sources.
+                jar: if matches!(source, Source::Git { .. }) && made.dumped.is_none() { None } else { jar },
+            }));
+        }
+        let base = match &made.base {
+            Some(base) => base.clone(),
+            None => plan::base(app).cached(session)?.context("a base layer")?,
+        };
+        let pebble = match &made.pebble {
+            Some(pebble) => pebble.clone(),
+            None => pebble::cached(session)?.context("Pebble")?,
+        };
+        let archive = plan::archive(&self.job)?.map(|archive| (archive.0, archive.1));
+        Ok(Parts::Native(native::Parts { base, pebble, jar: jar.context("a jar")?, archive }))
+    }
+
+    /// The checkpoint data and what goes with it: dumped now, or pinned.
+    pub fn data<'m>(&'m self, made: &'m Made) -> Result<(&'m [DataFile], &'m [MappedFile])> {
+        match (&made.dumped, self.lock) {
+            (Some(dumped), _) => Ok((&dumped.files, &dumped.mapped)),
+            (None, Some(lock)) => Ok((&lock.data.files, &lock.data.mapped)),
+            (None, None) => anyhow::bail!("there is neither a dump nor a pin"),
+        }
+    }
+
+    /// What makes the process that very one: dumped now, or pinned.
+    pub fn identity<'m>(&'m self, made: &'m Made) -> Result<(u32, &'m [Digest])> {
+        match (&made.dumped, self.lock) {
+            (Some(dumped), _) => Ok((dumped.pid, &dumped.answers)),
+            (None, Some(lock)) => Ok((lock.pid, &lock.answers)),
+            (None, None) => anyhow::bail!("there is neither a dump nor a pin"),
+        }
+    }
+}
