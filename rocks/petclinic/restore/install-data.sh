@@ -14,7 +14,7 @@ fail() {
 
 hint='run `cargo xtask checkpoint petclinic`, which packs in target/xtask/rockcraft/petclinic/restore'
 [ -f "$manifest" ] || fail "$manifest is missing; $hint"
-[ -d "$data" ] && [ ! -L "$data" ] || fail "the folder $data is missing; $hint"
+if [ ! -d "$data" ] || [ -L "$data" ]; then fail "the folder $data is missing; $hint"; fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -3,9 +3,9 @@
 //! Raw TOML lives in `raw`, everything past [`load`] is resolved and valid: every default is
 //! applied, every name is safe to use as a file, container, service or YAML name.
 //!
-//! `raw` reads a spanned document, `keys` lists the keys there are, `check` and `check_source` say what a value may
-//! be, `resolve` names each key with its default and its check, `setting` turns values back into TOML, `load` knows
-//! files.
+//! `raw` reads a spanned document, `keys` lists the keys there are, `check`, `check_rock` and
+//! `check_source` say what a value may be, `resolve` and `resolve_rock` name each key with its default and its check,
+//! `setting` turns values back into TOML, `load` knows files.
 
 mod check;
 mod check_rock;
@@ -14,6 +14,7 @@ mod keys;
 mod load;
 mod raw;
 mod resolve;
+mod resolve_rock;
 mod setting;
 #[cfg(test)]
 mod tests;
