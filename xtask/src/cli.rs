@@ -61,6 +61,8 @@ pub enum Command {
     Check(Apps),
     /// Pack one of the two rocks
     Pack(Pack),
+    /// Compare store, rendered files and packed rocks with the pin; changes nothing
+    Verify(Verify),
     /// List the applications and their pins
     List,
     /// Show an application's whole configuration, and where each value comes from
@@ -127,6 +129,19 @@ pub struct Pack {
     /// Build from this folder, or take this jar, instead of the source in app.toml
     #[arg(long, value_name = "DIR|JAR")]
     pub source: Option<PathBuf>,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The application; all that have a pin without it
+    pub app: Option<String>,
+    /// Compare this rock with the pin, byte for byte, and nothing else
+    #[arg(long, value_name = "FILE", requires = "app")]
+    pub rock: Option<PathBuf>,
+    /// Read the base layer and every byte of the packed rocks, too
+    #[arg(long, conflicts_with = "rock")]
+    pub deep: bool,
 }
 
 /// Arguments of `show`.

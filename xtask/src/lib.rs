@@ -29,5 +29,6 @@ pub mod session;
 pub mod source;
 pub mod store;
 pub mod toolchain;
+pub mod verify;
 pub mod way;
 pub mod workspace;

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -56,7 +56,14 @@ impl Store {
 
     /// Opens an object for reading, unverified.
     pub fn open_object(&self, digest: &Digest) -> Result<fs_err::File> {
-        fs_err::File::open(self.path(digest))
+        let path = self.path(digest);
+        let options = std::fs::OpenOptions::new()
+            .read(true)
+            // A link in an object's place is none of ours.
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .clone();
+        fs_err::OpenOptions::from_options(options)
+            .open(path)
             .with_context(|| format!("{digest} is not in the store {}", self.root.display()))
     }
 

@@ -30,6 +30,7 @@ mod render;
 mod restore;
 mod show;
 mod test;
+mod verify;
 
 /// Carries out a command.
 pub fn run(cli: &Cli) -> Result<()> {
@@ -45,6 +46,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Render(arguments) => render::run(&session, arguments, &cli.global),
         Command::Check(arguments) => check::run(&session, arguments, &cli.global),
         Command::Pack(arguments) => pack::run(&session, arguments, &cli.global),
+        Command::Verify(arguments) => verify::run(&session, arguments, &cli.global),
         Command::List => list::run(&session, &cli.global),
         Command::Show(arguments) => show::run(&session, arguments, &cli.global),
         Command::Test(arguments) => test::run(&session, arguments, &cli.global),

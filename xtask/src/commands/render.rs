@@ -57,6 +57,17 @@ pub fn write_app(session: &Session, templates: &Templates, app: &App, lock: Opti
     write(&rocks(session, app), &render::render(templates, app, lock)?)
 }
 
+/// Paths below `rocks/<app>` that are not as they would be rendered.
+pub fn stale(session: &Session, app: &App, lock: &Lock) -> Result<Vec<String>> {
+    let templates = Templates::read(&session.workspace.templates())?;
+    let files = render::render(&templates, app, Some(lock))?;
+    let folder = rocks(session, app);
+    let mut paths = present(&folder);
+    paths.extend(files.keys().cloned());
+    let differs = |path: &PathBuf| current(&folder.join(path)).as_ref() != files.get(path);
+    Ok(paths.into_iter().filter(differs).map(|path| path.display().to_string()).collect())
+}
+
 fn rocks(session: &Session, app: &App) -> PathBuf {
     session.workspace.root.join("rocks").join(&app.name)
 }

@@ -41,7 +41,10 @@ const STEPS: [Step; 8] = [
     },
     Step {
         cases: Some(1_000),
-        ..slow("1,000 mutations of pinned data", &["test", "--test", "install_data", "--", "--nocapture"])
+        ..slow(
+            "1,000 mutations of data, lock and rocks",
+            &["test", "--test", "install_data", "--test", "pin", "--", "--nocapture"],
+        )
     },
     slow(
         "shellcheck, and rockcraft's own libraries",

@@ -119,7 +119,7 @@ fn write_files(
     Ok(())
 }
 
-fn file_header(name: &str, size: u64) -> Result<tar::Header> {
+pub(super) fn file_header(name: &str, size: u64) -> Result<tar::Header> {
     let mut header = plain_header(EntryType::Regular, 0o644);
     header.set_path(name)?;
     // From 8 GiB on the tar crate writes a binary size, which every reader of OCI archives knows.
@@ -128,11 +128,11 @@ fn file_header(name: &str, size: u64) -> Result<tar::Header> {
     Ok(header)
 }
 
-fn layout_json() -> Result<Vec<u8>> {
+pub(super) fn layout_json() -> Result<Vec<u8>> {
     canonical_json(&OciLayoutBuilder::default().image_layout_version("1.0.0").build()?)
 }
 
-fn index_json(image: &Image, reference: &str) -> Result<Vec<u8>> {
+pub(super) fn index_json(image: &Image, reference: &str) -> Result<Vec<u8>> {
     let mut manifest = descriptor(MediaType::ImageManifest, image.manifest, image.manifest_size)?;
     manifest.set_annotations(Some([(ANNOTATION_REF_NAME.to_owned(), reference.to_owned())].into()));
     canonical_json(

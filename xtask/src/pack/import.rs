@@ -46,18 +46,22 @@ pub fn read_archive(store: &Store, archive: &Path) -> Result<Image> {
 pub fn read_image(store: &Store, manifest: &Digest) -> Result<Image> {
     let bytes = document(store, manifest)?;
     let parsed = ImageManifest::from_reader(bytes.as_slice()).context("the manifest is none")?;
+    let image = parse_manifest(&parsed, *manifest, bytes.len() as u64)?;
+    for (digest, size) in image.blobs() {
+        ensure!(store.has(&digest, size), "{digest} is not in the store {}", store.root().display());
+    }
+    Ok(image)
+}
+
+/// What a manifest names.
+pub(super) fn parse_manifest(parsed: &ImageManifest, manifest: Digest, manifest_size: u64) -> Result<Image> {
     let config: Digest = parsed.config().digest().as_ref().parse()?;
     let config_size = parsed.config().size();
     let layer = |layer: &oci_spec::image::Descriptor| -> Result<Blob> {
         Ok(Blob { digest: layer.digest().as_ref().parse()?, size: layer.size() })
     };
     let layers = parsed.layers().iter().map(layer).collect::<Result<Vec<_>>>()?;
-    let manifest_size = bytes.len() as u64;
-    let image = Image { manifest: *manifest, manifest_size, config, config_size, layers };
-    for (digest, size) in image.blobs() {
-        ensure!(store.has(&digest, size), "{digest} is not in the store {}", store.root().display());
-    }
-    Ok(image)
+    Ok(Image { manifest, manifest_size, config, config_size, layers })
 }
 
 fn document(store: &Store, digest: &Digest) -> Result<Vec<u8>> {

@@ -22,6 +22,7 @@ pub mod import;
 pub mod layer;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 
 use anyhow::{Context, Result, ensure};
 

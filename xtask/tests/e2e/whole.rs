@@ -54,6 +54,7 @@ fn from_git_to_a_restored_process() {
     let workspace = Workspace::new(APP, &sample_from(&source, HTTP));
     checkpoint_pins(&workspace, &commit);
     nothing_changed_nothing_done(&workspace);
+    verified(&workspace);
     restored_process_is_the_dumped_one(&workspace);
     every_restore_answers(&workspace);
     pebble_stops_it(&workspace);
@@ -165,6 +166,48 @@ fn every_restore_answers(workspace: &Workspace) {
     );
     assert_eq!(identities.len(), 1, "every restore is the same process: {identities:?}");
     assert!(identities.first().unwrap().starts_with(&format!("{} ", lock.pid)), "{identities:?}");
+}
+
+/// `verify` says what is not as it was pinned, and names it.
+fn verified(workspace: &Workspace) {
+    let [_, restore] = workspace.rocks();
+    let deep = workspace.succeed(&["verify", APP, "--deep"]);
+    assert_eq!(deep.stdout.lines().count(), 4, "store, rendered files, two rocks\n{deep}");
+    let rock = restore.display().to_string();
+    let this = workspace.succeed(&["verify", APP, "--rock", &rock]);
+    assert!(this.stdout.contains("is the pinned restore rock, byte for byte"), "{this}");
+
+    let wrong = |phrase: &str| {
+        let output = workspace.run(&["verify", APP, "--deep"]);
+        assert_eq!(output.code, Some(1), "{output}");
+        assert!(
+            output.stdout.contains(&format!("{APP}: WRONG  ")) && output.stdout.contains(phrase),
+            "{output}"
+        );
+    };
+    let flip = |path: &std::path::Path, at: usize| {
+        let mode = fs_err::metadata(path).unwrap().permissions();
+        let mut bytes = fs_err::read(path).unwrap();
+        bytes[at] ^= 1;
+        // Another file in its place: rocks and layouts share an object's bytes by hard links.
+        fs_err::remove_file(path).unwrap();
+        fs_err::write(path, bytes).unwrap();
+        fs_err::set_permissions(path, mode).unwrap();
+    };
+    let lock = workspace.lock();
+    let pages = lock.data.files.iter().find(|file| file.path.ends_with("/pages-1.img")).unwrap();
+    let object = workspace.state().join("store/blobs/sha256").join(pages.sha256.unwrap().hex());
+    flip(&object, 4711);
+    wrong("store: /checkpoint-data/pages-1.img: ");
+    flip(&object, 4711);
+    flip(&restore, 1 << 20);
+    wrong("was changed: it is sha256:");
+    flip(&restore, 1 << 20);
+    let compose = workspace.root().join(format!("rocks/{APP}/restore/compose.yaml"));
+    flip(&compose, 0);
+    wrong("restore/compose.yaml is not as rendered");
+    flip(&compose, 0);
+    workspace.succeed(&["verify", APP]);
 }
 
 fn pebble_stops_it(workspace: &Workspace) {

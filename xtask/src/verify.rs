@@ -1,0 +1,87 @@
+//! Is everything still what the pin says? Nothing is written.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::digest::Digest;
+use crate::lock::Lock;
+use crate::store::Store;
+
+/// An object of the store, and what it is to its pin.
+struct Named {
+    name: String,
+    digest: Digest,
+    size: u64,
+}
+
+/// How much was looked at, and what is wrong with it.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// Objects.
+    pub objects: usize,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// What is wrong, each naming the file; sorted.
+    pub findings: Vec<String>,
+}
+
+/// Reads every object that the pin names and compares it; the base layer, which is large, and the data as a layer only
+/// when asked to go `deep`.
+pub fn objects(store: &Store, lock: &Lock, deep: bool) -> Verified {
+    let named = named(lock, deep);
+    let findings = Mutex::new(Vec::new());
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(object) = named.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(problem) = check(store, object) {
+                        let mut findings = findings.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                        findings.push(format!("store: {}: {problem}", object.name));
+                    }
+                }
+            });
+        }
+    });
+    let mut findings = findings.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    findings.sort();
+    Verified { objects: named.len(), bytes: named.iter().map(|object| object.size).sum(), findings }
+}
+
+/// The largest first: two cores then end at about the same time.
+fn named(lock: &Lock, deep: bool) -> Vec<Named> {
+    let object = |name: &str, digest, size| Named { name: name.to_owned(), digest, size };
+    let mut named: Vec<Named> =
+        lock.data.files.iter().filter_map(|file| Some(object(&file.path, file.sha256?, file.size))).collect();
+    named.push(object("the jar", lock.source.jar, lock.source.jar_size));
+    named.extend(lock.pebble.as_ref().map(|pebble| object("Pebble", pebble.digest, pebble.size)));
+    named.extend(
+        lock.class_archive.as_ref().map(|archive| object("the class archive", archive.digest, archive.size)),
+    );
+    if deep {
+        named.extend(lock.base.as_ref().map(|base| object("the base layer", base.digest, base.size)));
+        named.push(object("the data as a layer", lock.data.digest, lock.data.size));
+    }
+    named.sort_by_key(|object| std::cmp::Reverse(object.size));
+    named
+}
+
+fn check(store: &Store, object: &Named) -> Result<(), String> {
+    let path = store.path(&object.digest);
+    let metadata = match path.symlink_metadata() {
+        Ok(metadata) => metadata,
+        Err(error) => return Err(format!("{} is missing ({error})", path.display())),
+    };
+    if !metadata.is_file() {
+        return Err(format!("{} is no regular file", path.display()));
+    }
+    if metadata.permissions().mode() & 0o7222 != 0 {
+        return Err(format!("{} is writable", path.display()));
+    }
+    if metadata.len() != object.size {
+        return Err(format!("{} has {} bytes, the pin says {}", path.display(), metadata.len(), object.size));
+    }
+    store.verify(&object.digest).map_err(|error| format!("{error:#}"))
+}
