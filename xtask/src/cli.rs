@@ -37,6 +37,9 @@ pub struct Global {
     /// The container engine [default: podman if it answers, else docker; XTASK_RUNTIME]
     #[arg(long, global = true, value_enum, value_name = "podman|docker", hide_possible_values = true)]
     pub runtime: Option<Kind>,
+    /// Fail where the pin, or what is rendered from it, would have to change
+    #[arg(long, global = true)]
+    pub locked: bool,
     /// Have rockcraft build on this very machine, not in an instance of its own
     #[arg(long, global = true)]
     pub destructive_mode: bool,
@@ -61,6 +64,8 @@ pub enum Command {
     Check(Apps),
     /// Pack one of the two rocks
     Pack(Pack),
+    /// Say which inputs differ from the pin's, and what `checkpoint` would do again
+    Why(Why),
     /// Compare store, rendered files and packed rocks with the pin; changes nothing
     Verify(Verify),
     /// List the applications and their pins
@@ -126,6 +131,16 @@ pub struct Pack {
     pub app: String,
     /// Which rock; the restore rock is packed from the pin
     pub role: Role,
+    /// Build from this folder, or take this jar, instead of the source in app.toml
+    #[arg(long, value_name = "DIR|JAR")]
+    pub source: Option<PathBuf>,
+}
+
+/// Arguments of `why`.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The application: a folder of apps/
+    pub app: String,
     /// Build from this folder, or take this jar, instead of the source in app.toml
     #[arg(long, value_name = "DIR|JAR")]
     pub source: Option<PathBuf>,

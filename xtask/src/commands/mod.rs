@@ -31,6 +31,7 @@ mod restore;
 mod show;
 mod test;
 mod verify;
+mod why;
 
 /// Carries out a command.
 pub fn run(cli: &Cli) -> Result<()> {
@@ -46,6 +47,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Render(arguments) => render::run(&session, arguments, &cli.global),
         Command::Check(arguments) => check::run(&session, arguments, &cli.global),
         Command::Pack(arguments) => pack::run(&session, arguments, &cli.global),
+        Command::Why(arguments) => why::run(&session, arguments, &cli.global),
         Command::Verify(arguments) => verify::run(&session, arguments, &cli.global),
         Command::List => list::run(&session, &cli.global),
         Command::Show(arguments) => show::run(&session, arguments, &cli.global),

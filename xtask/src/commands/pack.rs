@@ -23,6 +23,10 @@ pub fn run(session: &Session, arguments: &Pack, global: &Global) -> Result<()> {
     let image = match arguments.role {
         Role::Checkpoint => {
             let source = super::source_of(&app, arguments.source.as_deref())?;
+            ensure!(
+                !global.locked,
+                "--locked: a checkpoint rock is made anew, whatever is pinned; pack the restore rock"
+            );
             match super::checkpoint::pack(&super::job(session, &app, &source, &templates)?, global)? {
                 Some(image) => image,
                 None => return Ok(()),
@@ -37,7 +41,13 @@ pub fn run(session: &Session, arguments: &Pack, global: &Global) -> Result<()> {
                 arguments.source.is_none(),
                 "the restore rock is packed from the pin; --source is for the checkpoint rock"
             );
-            from_pin(session, &app, &super::pin(session, &app)?)?
+            let lock = super::pin(session, &app)?;
+            if global.locked {
+                let way = Way { packer: lock.packer.name, engine: lock.engine };
+                let job = Job { session, templates: &templates, app: &app, source: &app.source, way };
+                super::why::locked(&job, Some(&lock))?;
+            }
+            from_pin(session, &app, &lock)?
         }
     };
     let path = session

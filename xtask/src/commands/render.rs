@@ -24,12 +24,13 @@ pub fn run(session: &Session, arguments: &Render, global: &Global) -> Result<()>
         return Ok(());
     }
     let templates = Templates::read(&session.workspace.templates())?;
+    let check = arguments.check || global.locked;
     let mut stale = Vec::new();
     for loaded in super::apps(session, arguments.app.as_deref())? {
         let lock = Lock::read(&session.workspace.lock(&loaded.app.name))?;
         let files = render::render(&templates, &loaded.app, lock.as_ref())?;
         let folder = rocks(session, &loaded.app);
-        if !arguments.check && !arguments.diff {
+        if !check && !arguments.diff {
             let written = write(&folder, &files)?;
             println!("rocks/{}: {} files, {written} written", loaded.app.name, files.len());
             continue;
@@ -40,7 +41,7 @@ pub fn run(session: &Session, arguments: &Render, global: &Global) -> Result<()>
             stale.push(loaded.app.name);
         }
     }
-    if arguments.check && !stale.is_empty() {
+    if check && !stale.is_empty() {
         bail!(
             "rocks/ is not fresh; run `cargo xtask render{}`",
             match stale.as_slice() {

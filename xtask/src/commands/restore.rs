@@ -48,6 +48,12 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
             app.name
         );
     }
+    let templates = Templates::read(&session.workspace.templates())?;
+    let way = Way { packer: lock.packer.name, engine: lock.engine };
+    let job = Job { session, templates: &templates, app: &app, source: &app.source, way };
+    if global.locked {
+        super::why::locked(&job, Some(&lock))?;
+    }
     host::ensure(&host::for_restore(session), global.install, &session.progress)?;
     let _shared = session.workspace.sharing()?;
     let runtime = Runtime::connect(session.runtime)?;
@@ -59,9 +65,6 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         .progress
         .step("load the restore rock", || super::load(session, &runtime, &app, Role::Restore, &image))?;
     let address = format!("http://{}:{}/", publish.address, publish.host.unwrap_or(app.http.port));
-    let templates = Templates::read(&session.workspace.templates())?;
-    let way = Way { packer: lock.packer.name, engine: lock.engine };
-    let job = Job { session, templates: &templates, app: &app, source: &app.source, way };
     let running = checkpoint::start_restored(&job, &runtime, &name, Some(publish), arguments.detach)?;
     let up = format!(
         "{} is back, {} after its container started ({} with the container's own start): {address}",

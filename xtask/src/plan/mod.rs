@@ -199,14 +199,41 @@ fn train(state: &State) -> Option<(Step, Reason)> {
     (!state.archive).then_some((Step::Train, Reason::NotMade))
 }
 
+/// An input that is not as it was pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Its name.
+    pub name: String,
+    /// What the pin was made from; none if it did not know this input.
+    pub pinned: Option<Digest>,
+    /// What it would be made from now.
+    pub now: Option<Digest>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |digest: &Option<Digest>| digest.map_or("none".to_owned(), |digest| digest.short());
+        write!(f, "{} changed: {} was pinned, now {}", self.name, shown(&self.pinned), shown(&self.now))
+    }
+}
+
+/// The inputs that differ.
+pub fn differences(now: &Inputs, pinned: &Inputs) -> Vec<Difference> {
+    let names = now.keys().chain(pinned.keys().filter(|name| !now.contains_key(*name)));
+    names
+        .map(|name| Difference {
+            name: name.clone(),
+            pinned: pinned.get(name).copied(),
+            now: now.get(name).copied(),
+        })
+        .filter(|difference| difference.pinned != difference.now)
+        .collect()
+}
+
 /// The inputs that `which` selects and that differ, as a reason.
 pub fn changed(now: &Inputs, pinned: &Inputs, which: impl Fn(&str) -> bool) -> Option<Reason> {
-    let names: Vec<String> = now
-        .keys()
-        .chain(pinned.keys().filter(|name| !now.contains_key(*name)))
-        .filter(|name| which(name) && now.get(*name) != pinned.get(*name))
-        .cloned()
-        .collect();
+    let names: Vec<String> =
+        differences(now, pinned).into_iter().map(|difference| difference.name).filter(|n| which(n)).collect();
     (!names.is_empty()).then_some(Reason::Changed(names))
 }
 

@@ -208,6 +208,30 @@ fn verified(workspace: &Workspace) {
     wrong("restore/compose.yaml is not as rendered");
     flip(&compose, 0);
     workspace.succeed(&["verify", APP]);
+    locked(workspace);
+}
+
+/// `--locked` refuses what would change the pin, and says what it is; `why` says the same and changes nothing either.
+fn locked(workspace: &Workspace) {
+    for command in ["checkpoint", "why"] {
+        workspace.succeed(&[command, APP, "--locked"]);
+    }
+    let before = workspace.pinned();
+    workspace.edit(&workspace.toml(), "repeat = 20", "repeat = 21");
+    for arguments in [&["checkpoint", APP][..], &["restore", APP], &["pack", APP, "restore"]] {
+        let output = workspace.run(&[arguments, &["--locked"]].concat());
+        assert_eq!(output.code, Some(1), "{output}");
+        output.assert_says(&[
+            "--locked",
+            "requests changed: ",
+            " was pinned, now ",
+            "cargo xtask checkpoint",
+        ]);
+    }
+    let why = workspace.succeed(&["why", APP]).stdout;
+    assert!(why.starts_with("requests changed: ") && why.contains("run, warm up and dump"), "{why}");
+    workspace.edit(&workspace.toml(), "repeat = 21", "repeat = 20");
+    assert_eq!(workspace.pinned(), before);
 }
 
 fn pebble_stops_it(workspace: &Workspace) {

@@ -34,6 +34,9 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
         session.progress.warn(&format!("{error:#}"));
         None
     });
+    if global.locked {
+        super::why::locked(&job, lock.as_ref())?;
+    }
     let mut state = plan::state(&job, lock.as_ref())?;
     if let (Some(lock), None) = (&lock, state.missing)
         && plan::changed(&inputs, &lock.inputs, |_| true).is_none()
@@ -44,6 +47,9 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
     if global.plan {
         print!("{plan}");
         return Ok(());
+    }
+    if global.locked && (arguments.force || plan.0.len() > 1) {
+        anyhow::bail!("--locked: this would be done:\n{plan}`cargo xtask checkpoint {}` does it", app.name);
     }
     crate::render::render(&templates, &app, lock.as_ref())?;
     if let (Some(lock), false, true) = (&lock, plan.has(Step::Dump), plan.has(Step::Prove))
