@@ -64,6 +64,8 @@ pub enum Command {
     Check(Apps),
     /// Pack one of the two rocks
     Pack(Pack),
+    /// Measure cold starts and restores of a pin, interleaved
+    Bench(Bench),
     /// Say which inputs differ from the pin's, and what `checkpoint` would do again
     Why(Why),
     /// Compare store, rendered files and packed rocks with the pin; changes nothing
@@ -134,6 +136,19 @@ pub struct Pack {
     /// Build from this folder, or take this jar, instead of the source in app.toml
     #[arg(long, value_name = "DIR|JAR")]
     pub source: Option<PathBuf>,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// The application: a folder of apps/
+    pub app: String,
+    /// How many cold starts
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub cold: usize,
+    /// How many restores
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub restores: usize,
 }
 
 /// Arguments of `why`.

@@ -3,6 +3,7 @@
 //! The way through the house: load -> plan -> render -> build -> train -> pack -> run -> checkpoint -> pack -> prove -> pin -> restore.
 
 pub mod app;
+pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;

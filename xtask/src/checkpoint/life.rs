@@ -17,9 +17,13 @@ use crate::runtime::{Container, ContainerSpec, Runtime};
 
 /// A running application.
 pub struct Life<'a> {
+    /// Whose it is.
     pub app: &'a App,
+    /// Where it runs.
     pub container: &'a Container<'a>,
+    /// Asks it.
     pub client: Client,
+    /// What it says.
     pub log: &'a Log,
     /// How long it took to be ready.
     pub start: Start,

@@ -18,6 +18,7 @@ mod prove;
 mod train;
 
 pub use dump::dump;
+pub use life::{Life, with_running};
 pub use log::Log;
 pub use prove::{Running, prove, start_restored};
 pub use train::train;

@@ -21,6 +21,7 @@ use crate::session::Session;
 use crate::toolchain::debian_architecture;
 use crate::way::{Packer, Way};
 
+mod bench;
 mod check;
 mod checkpoint;
 mod clean;
@@ -48,6 +49,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Check(arguments) => check::run(&session, arguments, &cli.global),
         Command::Pack(arguments) => pack::run(&session, arguments, &cli.global),
         Command::Why(arguments) => why::run(&session, arguments, &cli.global),
+        Command::Bench(arguments) => bench::run(&session, arguments, &cli.global),
         Command::Verify(arguments) => verify::run(&session, arguments, &cli.global),
         Command::List => list::run(&session, &cli.global),
         Command::Show(arguments) => show::run(&session, arguments, &cli.global),

@@ -31,6 +31,8 @@ pub struct ContainerSpec {
     pub cache: Option<Mount>,
     /// Working folder inside.
     pub folder: Option<String>,
+    /// What runs in place of the image's entry point.
+    pub entrypoint: Option<String>,
     /// Arguments of the image's entry point, or the command.
     pub words: Vec<String>,
     /// Whether a build runs here: as root of its image, with the machine's own network.
@@ -117,6 +119,7 @@ impl ContainerSpec {
             mounts: Vec::new(),
             cache: None,
             folder: None,
+            entrypoint: None,
             words: Vec::new(),
             build: false,
             detached: false,
@@ -173,6 +176,9 @@ impl ContainerSpec {
         }
         if let Some(folder) = &self.folder {
             add("workdir", folder);
+        }
+        if let Some(program) = &self.entrypoint {
+            add("entrypoint", program);
         }
         arguments.push("--".into());
         arguments.push(self.image.clone());

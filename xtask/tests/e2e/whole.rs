@@ -55,6 +55,7 @@ fn from_git_to_a_restored_process() {
     checkpoint_pins(&workspace, &commit);
     nothing_changed_nothing_done(&workspace);
     verified(&workspace);
+    measured(&workspace);
     restored_process_is_the_dumped_one(&workspace);
     every_restore_answers(&workspace);
     pebble_stops_it(&workspace);
@@ -166,6 +167,19 @@ fn every_restore_answers(workspace: &Workspace) {
     );
     assert_eq!(identities.len(), 1, "every restore is the same process: {identities:?}");
     assert!(identities.first().unwrap().starts_with(&format!("{} ", lock.pid)), "{identities:?}");
+}
+
+/// `bench` measures both, and leaves nothing.
+fn measured(workspace: &Workspace) {
+    let output = workspace.succeed(&["bench", APP, "--cold", "1", "--restores", "5"]);
+    assert!(output.stdout.contains("times as fast (medians)"), "{output}");
+    let file = workspace.state().join("reports").join(format!("{APP}-bench.json"));
+    let bench: xtask::bench::Bench = serde_json::from_slice(&fs_err::read(&file).unwrap()).unwrap();
+    let counts: Vec<usize> = bench.series.iter().map(|series| series.millis.len()).collect();
+    assert_eq!(counts, [1, 1, 5, 5, 5, 5, 5]);
+    println!("{}", bench.table());
+    fs_err::remove_file(file).unwrap();
+    workspace.assert_nothing_left();
 }
 
 /// `verify` says what is not as it was pinned, and names it.
