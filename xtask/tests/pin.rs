@@ -372,3 +372,37 @@ fn what_differs_is_named() {
     };
     check(&pages, "layer 2 of 2 was changed");
 }
+
+/// Packs in whatever environment it finds itself, and prints the digest of the file.
+#[test]
+#[ignore = "run by one_digest_everywhere"]
+fn pack_here() {
+    let pinned = Pinned::new();
+    println!("ROCK {}", Digest::of(fs::read(pinned.folder.path().join("demo.rock")).unwrap()));
+}
+
+#[test]
+fn one_digest_everywhere() {
+    let zones = ["UTC", "Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati"];
+    let languages = ["C", "C.UTF-8", "de_DE.UTF-8", "tr_TR.UTF-8", "ar_EG"];
+    let mut digests = Vec::new();
+    for number in 0..20 {
+        let folder = tempfile::Builder::new().prefix(&"x y".repeat(1 + number % 3)).tempdir().unwrap();
+        let umask = ["000", "022", "077", "027"][number % 4];
+        let mut command = std::process::Command::new("sh");
+        let script = format!("umask {umask}; exec \"$0\" --exact pack_here --ignored --nocapture");
+        command.args(["-c", &script]).arg(std::env::current_exe().unwrap()).current_dir(&folder);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("TMPDIR", folder.path());
+        command.env("TZ", zones[number % zones.len()]).env("LC_ALL", languages[number % languages.len()]);
+        command.env("HOME", folder.path()).env("USER", ["root", "ann", "x y"][number % 3]);
+        command.env("SOURCE_DATE_EPOCH", (number * 1_000_003).to_string());
+        let ran = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        let digest =
+            said.lines().find_map(|line| line.split_once("ROCK ")).map(|(_, digest)| digest.to_owned());
+        digests.push(digest.unwrap_or_else(|| panic!("{said}{}", String::from_utf8_lossy(&ran.stderr))));
+    }
+    digests.dedup();
+    assert_eq!(digests.len(), 1, "{digests:?}");
+    println!("the pin: one digest in 20 environments");
+}
