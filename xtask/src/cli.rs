@@ -101,6 +101,9 @@ pub struct Restore {
     /// Leave it running and print its container's name
     #[arg(long)]
     pub detach: bool,
+    /// Restore though this machine lacks what the dumping one had
+    #[arg(long)]
+    pub force_host: bool,
     /// Port of this machine that leads to the application [default: the application's own, on 127.0.0.1]
     #[arg(long, value_name = "[[ADDRESS:]PORT:]PORT", value_parser = Publish::parse)]
     pub publish: Option<Publish>,

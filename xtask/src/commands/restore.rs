@@ -42,11 +42,16 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         return Err(InputError::plain(wrong, "the last part is the container's port").into());
     }
     let lock = super::pin(session, &app)?;
-    if let Some(reason) = lock.host.refuses(&Host::this()?) {
-        bail!(
-            "{} cannot be restored here: {reason}; run `cargo xtask checkpoint {0} --force` here",
+    match lock.host.refuses(&Host::this()?) {
+        Some(reason) if arguments.force_host => session.progress.warn(&format!(
+            "--force-host: {reason}; the restored process may end at any moment with an illegal instruction"
+        )),
+        Some(reason) => bail!(
+            "{} cannot be restored here: {reason}; run `cargo xtask checkpoint {0} --force` here, \
+             or try all the same with --force-host",
             app.name
-        );
+        ),
+        None => {}
     }
     let templates = Templates::read(&session.workspace.templates())?;
     let way = Way { packer: lock.packer.name, engine: lock.engine };

@@ -112,3 +112,106 @@ pub fn add_layer(store: &Store, image: &Image, layer: Blob, title: &str) -> Resu
     layers.push(layer);
     Ok(Image { manifest, manifest_size, config, config_size, layers })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use oci_spec::image::{ImageConfigurationBuilder, ImageManifestBuilder, RootFsBuilder, SCHEMA_VERSION};
+
+    use super::super::{archive, layer};
+    use super::*;
+    use crate::engine::Capability;
+    use crate::rock::{Entry, EntryKind};
+
+    fn entry(path: &str, text: &str) -> Entry {
+        let kind = EntryKind::Bytes(text.into());
+        Entry { path: path.into(), mode: 0o755, owner: 0, kind, capabilities: Vec::new() }
+    }
+
+    /// An archive as rockcraft's tools write it: a compressed layer below one that is not.
+    fn archive(folder: &Path) -> std::path::PathBuf {
+        let store = Store::open(&folder.join("theirs")).unwrap();
+        let plain =
+            |text| layer::write_layer(&store, &[entry("/usr/sbin/criu", text), entry("/x", text)]).unwrap();
+        let lower = plain("old");
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        std::io::copy(&mut store.open_object(&lower.digest).unwrap(), &mut gzip).unwrap();
+        let (digest, size) = store.add_bytes(&gzip.finish().unwrap()).unwrap();
+        let upper = layer::write_layer(&store, &[entry("/y", "y")]).unwrap();
+        let diff_ids = [lower, upper].map(|blob| blob.digest.to_string()).to_vec();
+        let rootfs = RootFsBuilder::default().typ("layers").diff_ids(diff_ids).build().unwrap();
+        let config = ImageConfigurationBuilder::default().architecture("amd64").os("linux").rootfs(rootfs);
+        let (config, config_size) =
+            store.add_bytes(&canonical_json(&config.build().unwrap()).unwrap()).unwrap();
+        let layers = vec![
+            descriptor(MediaType::ImageLayerGzip, digest, size).unwrap(),
+            descriptor(MediaType::ImageLayer, upper.digest, upper.size).unwrap(),
+        ];
+        let manifest = ImageManifestBuilder::default()
+            .schema_version(SCHEMA_VERSION)
+            .media_type(MediaType::ImageManifest)
+            .config(descriptor(MediaType::ImageConfig, config, config_size).unwrap())
+            .layers(layers);
+        let (manifest, _) = store.add_bytes(&canonical_json(&manifest.build().unwrap()).unwrap()).unwrap();
+        let image = read_image(&store, &manifest).unwrap();
+        let file = folder.join("their.rock");
+        archive::write_archive(&store, &image, "1", &file).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_rock_of_others_is_taken_in_and_added_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = archive(folder.path());
+        let store = Store::open(&folder.path().join("ours")).unwrap();
+        let image = read_archive(&store, &file).unwrap();
+        assert_eq!(image.layers.len(), 2);
+        // From the compressed layer: the upper one has it not.
+        let (criu, size) = read_file(&store, &image, "/usr/sbin/criu").unwrap();
+        assert_eq!((criu, size), (Digest::of("old"), 3));
+        let error = read_file(&store, &image, "/usr/sbin/cri").unwrap_err().to_string();
+        assert!(error.contains("the rock has no /usr/sbin/cri"), "{error}");
+
+        let mut capable = entry("/usr/sbin/criu", "");
+        capable.kind = EntryKind::Object { digest: criu, size };
+        capable.capabilities = vec![Capability::CheckpointRestore];
+        let added = layer::write_layer(&store, &[capable]).unwrap();
+        let more = add_layer(&store, &image, added, "file capabilities").unwrap();
+        assert_eq!(more.layers, [image.layers.clone(), vec![added]].concat());
+        let config: serde_json::Value =
+            serde_json::from_slice(&document(&store, &more.config).unwrap()).unwrap();
+        assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 3);
+        // What was compressed stays so, and is still called so.
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&document(&store, &more.manifest).unwrap()).unwrap();
+        let kinds: Vec<&str> =
+            manifest["layers"].as_array().unwrap().iter().map(|l| l["mediaType"].as_str().unwrap()).collect();
+        let (tar, gzip) =
+            ("application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.v1.tar+gzip");
+        assert_eq!(kinds, [gzip, tar, tar]);
+        assert_eq!(read_image(&store, &more.manifest).unwrap(), more);
+    }
+
+    #[test]
+    fn a_changed_rock_is_not_taken_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = archive(folder.path());
+        let bytes = std::fs::read(&file).unwrap();
+        let refused = |change: &dyn Fn(&mut Vec<u8>), expected: &str| {
+            let mut bytes = bytes.clone();
+            change(&mut bytes);
+            std::fs::File::create(&file).unwrap().write_all(&bytes).unwrap();
+            let store = Store::open(&folder.path().join("ours")).unwrap();
+            let error = format!("{:#}", read_archive(&store, &file).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        };
+        let find = |text: &[u8]| bytes.windows(text.len()).position(|window| window == text).unwrap();
+        let layer = find(&[0x1f, 0x8b, 8]);
+        refused(&|bytes| bytes[layer + 12] ^= 1, "the blob sha256:");
+        refused(&|bytes| bytes.truncate(bytes.len() / 2), "");
+        refused(&|bytes| bytes.clear(), "no index.json");
+    }
+}

@@ -57,6 +57,8 @@ fn all_of_the_way_with_docker() {
 
     compose(&workspace);
     swept(&workspace);
+    let left = docker(&["ps", "--all", "--format", "{{.Names}}"]);
+    assert!(!left.contains(APP), "containers are left behind: {left}");
     workspace.assert_nothing_left();
 }
 

@@ -55,6 +55,7 @@ fn from_git_to_a_restored_process() {
     checkpoint_pins(&workspace, &commit);
     nothing_changed_nothing_done(&workspace);
     verified(&workspace);
+    another_host(&workspace);
     measured(&workspace);
     restored_process_is_the_dumped_one(&workspace);
     every_restore_answers(&workspace);
@@ -180,6 +181,23 @@ fn measured(workspace: &Workspace) {
     println!("{}", bench.table());
     fs_err::remove_file(file).unwrap();
     workspace.assert_nothing_left();
+}
+
+/// A CPU that lacks what the dump may use is refused, unless somebody insists.
+fn another_host(workspace: &Workspace) {
+    let lock = workspace.lock();
+    let mut elsewhere = lock.clone();
+    elsewhere.host.cpu_flags.push("zz512".into());
+    elsewhere.write(&workspace.lock_path()).unwrap();
+    let refused = workspace.run(&["restore", APP, "--detach"]);
+    assert_eq!(refused.code, Some(1), "{refused}");
+    refused.assert_says(&["this CPU lacks zz512", "checkpoint e2e-whole --force", "--force-host"]);
+    let port = xtask::runtime::free_port().unwrap();
+    let publish = format!("{port}:{PORT}");
+    let forced = workspace.succeed(&["restore", APP, "--detach", "--force-host", "--publish", &publish]);
+    forced.assert_says(&["warning: --force-host: this CPU lacks zz512"]);
+    podman(&["rm", "--force", "--time", "0", forced.stdout.trim()]);
+    lock.write(&workspace.lock_path()).unwrap();
 }
 
 /// `verify` says what is not as it was pinned, and names it.
