@@ -32,7 +32,7 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         ]);
         return Ok(());
     }
-    let publish = arguments
+    let mut publish = arguments
         .publish
         .clone()
         .unwrap_or(Publish { host: Some(app.http.port), ..Publish::anywhere(app.http.port) });
@@ -62,6 +62,10 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
     host::ensure(&host::for_restore(session), global.install, &session.progress)?;
     let _shared = session.workspace.sharing()?;
     let runtime = Runtime::connect(session.runtime)?;
+    if arguments.publish.is_none() && runtime.is_remote() {
+        // Its loopback address is not this machine's.
+        publish.address = "0.0.0.0".into();
+    }
     runtime.sweep()?;
     super::sweep(session)?;
     let image =
@@ -69,7 +73,8 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
     let name = session
         .progress
         .step("load the restore rock", || super::load(session, &runtime, &app, Role::Restore, &image))?;
-    let address = format!("http://{}:{}/", publish.address, publish.host.unwrap_or(app.http.port));
+    let host = if runtime.is_remote() { runtime.host() } else { &publish.address };
+    let address = format!("http://{host}:{}/", publish.host.unwrap_or(app.http.port));
     let running = checkpoint::start_restored(&job, &runtime, &name, Some(publish), arguments.detach)?;
     let up = format!(
         "{} is back, {} after its container started ({} with the container's own start): {address}",

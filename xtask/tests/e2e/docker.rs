@@ -1,5 +1,7 @@
 //! Docker in place of podman: all of the way, and between the two.
 
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -55,6 +57,7 @@ fn all_of_the_way_with_docker() {
     assert_eq!(get(port, "/counter"), "3");
     docker(&["rm", "--force", &name]);
 
+    remote(&mut workspace);
     compose(&workspace);
     swept(&workspace);
     let left = docker(&["ps", "--all", "--format", "{{.Names}}"]);
@@ -98,6 +101,48 @@ fn port_in_use(workspace: &Workspace, port: u16) {
     let output = workspace.run(&["restore", APP, "--detach", "--publish", &publish]);
     assert_eq!(output.code, Some(1), "{output}");
     output.assert_says(&["of this machine is in use", "--publish PORT:8080"]);
+}
+
+/// An engine on another machine, as far as anybody can tell: it is reached over TCP at an address that is not the
+/// loopback's, and so are the ports it publishes.
+fn remote(workspace: &mut Workspace) {
+    // No packet is sent: this only asks which address a route to the world would have.
+    let socket = UdpSocket::bind(("0.0.0.0", 0)).unwrap();
+    socket.connect(("192.0.2.1", 9)).unwrap();
+    let listener = TcpListener::bind((socket.local_addr().unwrap().ip(), 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let engine = std::env::var("DOCKER_HOST").ok();
+    let engine =
+        engine.as_deref().and_then(|host| host.strip_prefix("unix://")).unwrap_or("/var/run/docker.sock");
+    let engine = engine.to_owned();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            forward(client.unwrap(), UnixStream::connect(&engine).unwrap());
+        }
+    });
+    workspace.set("DOCKER_HOST", format!("tcp://{address}"));
+    workspace.checkpoint(&["--force"]);
+    let port = xtask::runtime::free_port().unwrap();
+    let publish = format!("0.0.0.0:{port}:{PORT}");
+    let output = workspace.succeed(&["restore", APP, "--detach", "--publish", &publish]);
+    output.assert_says(&[&format!("http://{}:{port}/", address.ip())]);
+    assert_eq!(get(port, "/counter"), "3");
+    docker(&["rm", "--force", output.stdout.trim()]);
+    workspace.unset("DOCKER_HOST");
+}
+
+/// Both ways, each to its own end: an end of what the client sends is not the end of what it reads.
+fn forward(client: TcpStream, engine: UnixStream) {
+    let (mut from_client, mut to_engine) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from_client, &mut to_engine);
+        let _ = to_engine.shutdown(Shutdown::Write);
+    });
+    std::thread::spawn(move || {
+        let (mut engine, mut client) = (engine, client);
+        let _ = std::io::copy(&mut engine, &mut client);
+        let _ = client.shutdown(Shutdown::Write);
+    });
 }
 
 /// `docker compose up` with the rendered file: healthy, with a read-only root, and the dumped process.

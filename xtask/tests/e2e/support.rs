@@ -60,6 +60,11 @@ impl Workspace {
         self.environment.push((name, value.into()));
     }
 
+    /// As it was before.
+    pub fn unset(&mut self, name: &'static str) {
+        self.environment.retain(|(known, _)| *known != name);
+    }
+
     /// What was set.
     pub fn environment(&self) -> &[(&'static str, String)] {
         &self.environment
