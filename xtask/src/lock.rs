@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::engine::{Capability, Engine};
-use crate::way::Packer;
+use crate::way::{Packer, Way};
 use crate::workspace::write_whole;
 
 /// Version of the lock's form; a reader refuses any other.
@@ -196,6 +196,13 @@ pub struct DataFile {
     /// Target of a symbolic link.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub link: Option<String>,
+}
+
+impl Lock {
+    /// Who packed and who dumped.
+    pub fn way(&self) -> Way {
+        Way { packer: self.packer.name, engine: self.engine }
+    }
 }
 
 impl Data {

@@ -158,7 +158,7 @@ pub fn pipe<T>(
 ) -> Result<T> {
     let mut command = command.into();
     let line = describe(&command);
-    let mut stderr = tempfile::tempfile()?;
+    let stderr = tempfile::tempfile()?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr.try_clone()?);
     let (consumed, status) = supervise(command, limit, Ends::AtSignal, |child| {
         let mut stdout = child.stdout.take().context("stdout is piped")?;
@@ -169,9 +169,7 @@ pub fn pipe<T>(
         }
         Ok(consumed)
     })?;
-    let mut said = String::new();
-    std::io::Seek::rewind(&mut stderr)?;
-    let _ = stderr.read_to_string(&mut said);
+    let said = read_back(stderr);
     // A reader that gave up makes its writer fail; the reader's own error is the cause.
     let value = consumed?;
     succeeded(&line, status, &said)?;
@@ -186,15 +184,13 @@ pub fn feed(
 ) -> Result<()> {
     let mut command = command.into();
     let line = describe(&command);
-    let mut said = tempfile::tempfile()?;
+    let said = tempfile::tempfile()?;
     command.stdin(Stdio::piped()).stdout(said.try_clone()?).stderr(said.try_clone()?);
     let (produced, status) = supervise(command, limit, Ends::AtSignal, |child| {
         let mut stdin = child.stdin.take().context("stdin is piped")?;
         Ok(produce(&mut stdin))
     })?;
-    let mut text = String::new();
-    std::io::Seek::rewind(&mut said)?;
-    let _ = said.read_to_string(&mut text);
+    let text = read_back(said);
     let broken = |error: &anyhow::Error| {
         let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
         causes.any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
@@ -204,6 +200,32 @@ pub fn feed(
         succeeded(&line, status, &text)?;
     }
     produced
+}
+
+/// The last lines of something long, for an error.
+#[derive(Debug, Default)]
+pub struct Tail(std::collections::VecDeque<String>);
+
+impl Tail {
+    /// One more; the first of too many goes.
+    pub fn push(&mut self, line: &str) {
+        self.0.push_back(line.to_owned());
+        if self.0.len() > 15 {
+            self.0.pop_front();
+        }
+    }
+
+    /// The lines, oldest first.
+    pub fn lines(self) -> Vec<String> {
+        self.0.into()
+    }
+}
+
+fn read_back(mut file: std::fs::File) -> String {
+    let mut text = String::new();
+    let _ = std::io::Seek::rewind(&mut file);
+    let _ = file.read_to_string(&mut text);
+    text
 }
 
 /// An error with the command and the last lines it wrote, unless it succeeded.

@@ -17,10 +17,12 @@ use xtask::rock::Role;
 
 mod support {
     pub mod apps;
+    pub mod cases;
     pub mod script;
 }
 
 use support::apps::{PETCLINIC, TEMPLATES, app};
+use support::cases::cases;
 use support::script::{output, program};
 
 const JAR: &str = "the jar";
@@ -246,7 +248,7 @@ fn spoil(folder: &Path, mutation: &Mutation) -> bool {
 /// Seeded, so that a failure comes again: 60 of them, or as many as `XTASK_CASES` says.
 #[test]
 fn no_mutation_is_installed() {
-    let cases = std::env::var("XTASK_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(60);
+    let cases = cases(60);
     let mut runner = TestRunner::deterministic();
     let (mut refused, mut unchanged) = (0, 0);
     while refused < cases {

@@ -11,9 +11,11 @@ use proptest::test_runner::TestRunner;
 use xtask::digest::Digest;
 
 mod support {
+    pub mod cases;
     pub mod pinned;
 }
 
+use support::cases::cases;
 use support::pinned::Pinned;
 
 /// One way to spoil bytes.
@@ -175,7 +177,7 @@ fn apply(pinned: &Pinned, folder: &Path, mutation: &Mutation) -> Option<String> 
 /// Seeded, so that a failure comes again: 300 of them, or as many as `XTASK_CASES` says.
 #[test]
 fn no_mutation_is_accepted() {
-    let cases = std::env::var("XTASK_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300);
+    let cases = cases(300);
     let pinned = Pinned::new();
     let mut runner = TestRunner::deterministic();
     let (mut refused, mut unchanged) = (0, 0);
@@ -205,7 +207,7 @@ fn no_mutation_is_accepted() {
 
 #[test]
 fn nothing_unchanged_raises_an_alarm() {
-    let runs = std::env::var("XTASK_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(50);
+    let runs = cases(50);
     let pinned = Pinned::new();
     for _ in 0..runs {
         assert_eq!(pinned.findings(pinned.folder.path()), Vec::<String>::new());

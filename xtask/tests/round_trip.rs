@@ -17,11 +17,13 @@ use xtask::way::Way;
 mod support {
     pub mod any_app;
     pub mod apps;
+    pub mod cases;
     pub mod script;
 }
 
 use support::any_app::any_app;
 use support::apps::{TEMPLATES, app, rendered, text};
+use support::cases::cases;
 use support::script::{bash, output, start, stubs};
 
 fn parsed(text: &str) -> Result<Yaml, TestCaseError> {
@@ -117,11 +119,6 @@ fn check_rock(app: &App, engine: Engine, role: Role, file: &Yaml) -> Result<(), 
         prop_assert_eq!(strings(&application["build-packages"]), packages);
     }
     Ok(())
-}
-
-/// `10_000` in CI, fewer by hand: `XTASK_CASES` says how many.
-fn cases(by_hand: u32) -> u32 {
-    std::env::var("XTASK_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(by_hand)
 }
 
 proptest! {

@@ -39,12 +39,8 @@ impl Life<'_> {
     fn jar(&self, store: &Store) -> Result<Jar> {
         let file = format!("/jars/{}.jar", self.app.name);
         let limit = Limit::new("the tool's own limit for collecting a jar", Duration::from_secs(120));
-        self.container.exec_pipe(&["cat", &file], &limit, |reader| {
-            let mut writer = store.writer()?;
-            std::io::copy(reader, &mut writer)?;
-            let (digest, size) = writer.commit()?;
-            Ok(Jar { digest, size })
-        })
+        let (digest, size) = self.take_file(store, &file, &limit)?;
+        Ok(Jar { digest, size })
     }
 
     /// What the dump wrote down of the files that the process had mapped.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use super::{Log, Start};
 use crate::app::{App, Request};
 use crate::diagnostic::causes;
+use crate::digest::Digest;
 use crate::http::{Answer, Client};
 use crate::interrupt;
 use crate::process::{Limit, TimedOut};
@@ -14,6 +15,7 @@ use crate::render::SECCOMP;
 use crate::rock::Role;
 use crate::rocks::Job;
 use crate::runtime::{Container, ContainerSpec, Runtime};
+use crate::store::Store;
 
 /// A running application.
 pub struct Life<'a> {
@@ -95,6 +97,15 @@ fn ready(
 }
 
 impl Life<'_> {
+    /// Takes one file out of the container into the store.
+    pub fn take_file(&self, store: &Store, file: &str, limit: &Limit) -> Result<(Digest, u64)> {
+        self.container.exec_pipe(&["cat", file], limit, |reader| {
+            let mut writer = store.writer()?;
+            std::io::copy(reader, &mut writer)?;
+            writer.commit()
+        })
+    }
+
     /// Sends the warm-up requests.
     pub fn warm_up(&self) -> Result<()> {
         let limit = self.app.limits.warm_up;

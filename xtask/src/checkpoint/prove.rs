@@ -19,8 +19,8 @@ use crate::runtime::{Container, Publish, Runtime};
 pub struct Running<'a> {
     /// Its container.
     pub container: Container<'a>,
-    /// Port of this machine.
-    pub port: u16,
+    /// Asks it.
+    pub client: Client,
     /// How long it took.
     pub start: Start,
 }
@@ -41,7 +41,7 @@ pub fn start_restored<'a>(
         None => runtime.publish(app.http.port)?,
     };
     let port = publish.host.context("a port of this machine")?;
-    let host = if runtime.is_remote() { runtime.host().to_owned() } else { publish.reachable().to_owned() };
+    let host = runtime.reach(&publish).to_owned();
     spec.publish = vec![publish];
     spec.detached = detached;
     let asked = SystemTime::now();
@@ -56,7 +56,7 @@ pub fn start_restored<'a>(
     match client.wait_for(&app.http.ready, &limit, ended) {
         Ok(up) => {
             let start = Start::until(up, asked, &container)?;
-            Ok(Running { container, port, start })
+            Ok(Running { container, client, start })
         }
         Err(error) if interrupt::received().is_some() => Err(error),
         Err(error) => {
@@ -90,9 +90,8 @@ pub fn prove(job: &Job<'_>, runtime: &Runtime, image: &str, pid: u32, answers: &
     let mut starts = Vec::new();
     for _ in 0..PROOFS {
         let running = start_restored(job, runtime, image, None, false)?;
-        let client = Client::new(runtime.host(), running.port, app.limits.request);
         for (request, before) in app.http.verify.iter().zip(answers) {
-            let after = client.expect(request).context("verify, after the restore")?;
+            let after = running.client.expect(request).context("verify, after the restore")?;
             ensure!(
                 after.digest() == *before,
                 "{} {} (http.verify) answers otherwise than before the dump; now: {}",

@@ -34,11 +34,7 @@ pub fn train(job: &Job<'_>, runtime: &Runtime, image: &str) -> Result<Option<(Di
                 .warn(&format!("{} wrote no class archive; its checkpoint will be larger", app.name));
             return Ok(None);
         }
-        let object = life.container.exec_pipe(&["cat", &file], &limit, |reader| {
-            let mut writer = session.store.writer()?;
-            std::io::copy(reader, &mut writer)?;
-            writer.commit()
-        });
+        let object = life.take_file(&session.store, &file, &limit);
         object.context("the class archive could not be collected").map(Some)
     })
 }

@@ -4,12 +4,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-use crate::app::{self, Request};
+use crate::app;
 use crate::bench::{Bench, SCHEMA, Series};
-use crate::checkpoint::{start_restored, with_running};
+use crate::checkpoint::{Start, start_restored, with_running};
 use crate::cli::{self, Global};
 use crate::host;
-use crate::http::Client;
 use crate::interrupt;
 use crate::lock::{Host, Lock};
 use crate::pack::import;
@@ -18,7 +17,6 @@ use crate::rock::Role;
 use crate::rocks::Job;
 use crate::runtime::{ContainerSpec, Runtime};
 use crate::session::Session;
-use crate::way::Way;
 use crate::workspace::write_whole;
 
 const COLD: &str = "cold, from its container's start";
@@ -42,9 +40,8 @@ pub fn run(session: &Session, arguments: &cli::Bench, global: &Global) -> Result
     let runtime = Runtime::connect(session.runtime)?;
     runtime.sweep()?;
     let templates = Templates::read(&session.workspace.templates())?;
-    let way = Way { packer: lock.packer.name, engine: lock.engine };
-    let job = Job { session, templates: &templates, app: &app, source: &app.source, way };
-    let restorer = super::pack::from_pin(session, &app, &lock)?;
+    let job = Job { session, templates: &templates, app: &app, source: &app.source, way: lock.way() };
+    let restorer = super::pack::from_pin(&job, &lock)?;
     let restorer = super::load(session, &runtime, &app, Role::Restore, &restorer)?;
     let checkpointer = import::read_image(&session.store, &lock.rocks.checkpoint).with_context(|| {
         format!("the checkpoint rock is no longer in the store; run `cargo xtask checkpoint {}`", app.name)
@@ -86,53 +83,36 @@ pub fn run(session: &Session, arguments: &cli::Bench, global: &Global) -> Result
 struct Figures<'a> {
     job: &'a Job<'a>,
     runtime: &'a Runtime,
-    cold: Vec<Measured>,
-    restored: Vec<Measured>,
+    cold: Vec<Start>,
+    restored: Vec<Start>,
+    /// Of `http.verify`, sent to a restored application once `ready` has answered. A cold one has not had the requests
+    /// that `verify` builds on.
+    first: Series,
     empty: Series,
     read: Series,
 }
 
-/// One start.
-struct Measured {
-    with_container: Duration,
-    alone: Duration,
-    /// Of `http.verify`, sent once `ready` has answered.
-    first_request: Option<Duration>,
-}
-
 impl<'a> Figures<'a> {
     fn new(job: &'a Job<'a>, runtime: &'a Runtime) -> Figures<'a> {
+        let first = Series::new("first request after the restore");
         let empty = Series::new("floor: an empty container");
         let read = Series::new("floor: reading the same pages");
-        Figures { job, runtime, cold: Vec::new(), restored: Vec::new(), empty, read }
-    }
-
-    /// The first request after the start, whose answer must be right.
-    fn first_request(&self, client: &Client) -> Result<Option<Duration>> {
-        let request: Option<&Request> =
-            self.job.app.http.verify.iter().find(|request| request.method == "GET");
-        let Some(request) = request else { return Ok(None) };
-        let asked = Instant::now();
-        client.expect(request)?;
-        Ok(Some(asked.elapsed()))
+        Figures { job, runtime, cold: Vec::new(), restored: Vec::new(), first, empty, read }
     }
 
     fn cold(&mut self, image: &str) -> Result<()> {
-        let measured = with_running(self.job, self.runtime, image, &[], |life| {
-            let (with_container, alone) = (life.start.with_container, life.start.alone);
-            // A cold application has not had the requests that `verify` builds on: it is only asked whether it is up.
-            Ok(Measured { with_container, alone, first_request: None })
-        })?;
-        self.cold.push(measured);
+        self.cold.push(with_running(self.job, self.runtime, image, &[], |life| Ok(life.start))?);
         Ok(())
     }
 
     fn restore(&mut self, image: &str) -> Result<()> {
         let running = start_restored(self.job, self.runtime, image, None, false)?;
-        let client = Client::new(self.runtime.host(), running.port, self.job.app.limits.request);
-        let first_request = self.first_request(&client)?;
-        let (with_container, alone) = (running.start.with_container, running.start.alone);
-        self.restored.push(Measured { with_container, alone, first_request });
+        if let Some(request) = self.job.app.http.verify.iter().find(|request| request.method == "GET") {
+            let asked = Instant::now();
+            running.client.expect(request)?;
+            self.first.add(asked.elapsed());
+        }
+        self.restored.push(running.start);
         Ok(())
     }
 
@@ -158,17 +138,17 @@ impl<'a> Figures<'a> {
     }
 
     fn series(self) -> Vec<Series> {
-        let of = |name: &str, starts: &[Measured], pick: &dyn Fn(&Measured) -> Option<Duration>| {
+        let of = |name: &str, starts: &[Start], pick: fn(&Start) -> Duration| {
             let mut series = Series::new(name);
-            starts.iter().filter_map(pick).for_each(|duration| series.add(duration));
+            starts.iter().map(pick).for_each(|duration| series.add(duration));
             series
         };
         vec![
-            of(COLD, &self.cold, &|start| Some(start.alone)),
-            of("cold, container start included", &self.cold, &|start| Some(start.with_container)),
-            of(RESTORED, &self.restored, &|start| Some(start.alone)),
-            of("restored, container start included", &self.restored, &|start| Some(start.with_container)),
-            of("first request after the restore", &self.restored, &|start| start.first_request),
+            of(COLD, &self.cold, |start| start.alone),
+            of("cold, container start included", &self.cold, |start| start.with_container),
+            of(RESTORED, &self.restored, |start| start.alone),
+            of("restored, container start included", &self.restored, |start| start.with_container),
+            self.first,
             self.empty,
             self.read,
         ]

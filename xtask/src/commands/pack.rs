@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::app::{self, App, Source};
+use crate::app::{self, Source};
 use crate::cli::{Global, Pack};
 use crate::debian::Root;
 use crate::lock::Lock;
@@ -14,7 +14,7 @@ use crate::rock::Role;
 use crate::rocks::{self, Job, Parts, native, rockcraft};
 use crate::session::Session;
 use crate::source::Jar;
-use crate::way::{Packer, Way};
+use crate::way::Packer;
 
 /// Packs the checkpoint rock from app.toml, or the restore rock from the pin.
 pub fn run(session: &Session, arguments: &Pack, global: &Global) -> Result<()> {
@@ -42,12 +42,11 @@ pub fn run(session: &Session, arguments: &Pack, global: &Global) -> Result<()> {
                 "the restore rock is packed from the pin; --source is for the checkpoint rock"
             );
             let lock = super::pin(session, &app)?;
+            let job = Job { session, templates: &templates, app: &app, source: &app.source, way: lock.way() };
             if global.locked {
-                let way = Way { packer: lock.packer.name, engine: lock.engine };
-                let job = Job { session, templates: &templates, app: &app, source: &app.source, way };
                 super::why::locked(&job, Some(&lock))?;
             }
-            from_pin(session, &app, &lock)?
+            from_pin(&job, &lock)?
         }
     };
     let path = session
@@ -58,20 +57,19 @@ pub fn run(session: &Session, arguments: &Pack, global: &Global) -> Result<()> {
 }
 
 /// The restore rock, from nothing but the pin and the store; an error unless it is the very rock that was pinned.
-pub fn from_pin(session: &Session, app: &App, lock: &Lock) -> Result<Image> {
+pub fn from_pin(job: &Job<'_>, lock: &Lock) -> Result<Image> {
+    let Job { session, app, .. } = *job;
     if let Some(missing) = plan::missing(session, lock) {
         anyhow::bail!(
             "the store has lost {missing}, which the pin of {0} names; run `cargo xtask checkpoint {0}`",
             app.name
         );
     }
-    let templates = Templates::read(&session.workspace.templates())?;
     // The labels of a rock made from a local source name none, and so must those of its second packing.
     let source =
         if lock.source.local { Source::Jar { path: Default::default() } } else { app.source.clone() };
-    let way = Way { packer: lock.packer.name, engine: lock.engine };
-    let job = Job { session, templates: &templates, app, source: &source, way };
-    if way.packer == Packer::Rockcraft {
+    let repacked = Job { source: &source, ..*job };
+    if job.way.packer == Packer::Rockcraft {
         // rockcraft would make other bytes of the same files, and these are the ones that were proven.
         return import::read_image(&session.store, &lock.rocks.restore).with_context(|| {
             format!(
@@ -80,7 +78,7 @@ pub fn from_pin(session: &Session, app: &App, lock: &Lock) -> Result<Image> {
             )
         });
     }
-    let image = rocks::restore(&job, &parts_of(lock)?, &lock.data.files, &lock.data.mapped)?;
+    let image = rocks::restore(&repacked, &parts_of(lock)?, &lock.data.files, &lock.data.mapped)?;
     ensure!(
         image.manifest == lock.rocks.restore,
         "the restore rock of {0} would be {1}, but the pin says {2}; {3}; \
@@ -88,20 +86,15 @@ pub fn from_pin(session: &Session, app: &App, lock: &Lock) -> Result<Image> {
         app.name,
         image.manifest,
         lock.rocks.restore,
-        changed(&job, lock)
+        changed(job, lock)
     );
     Ok(image)
 }
 
 /// Which inputs differ from the pin's, as far as this machine can tell.
 fn changed(job: &Job<'_>, lock: &Lock) -> String {
-    let job = Job { source: &job.app.source, ..*job };
-    let differing = plan::inputs(&job).ok().and_then(|mut inputs| {
-        if let (true, Some(pinned)) = (lock.source.local, lock.inputs.get("source")) {
-            inputs.insert("source".into(), *pinned);
-        }
-        plan::changed(&inputs, &lock.inputs, |_| true)
-    });
+    let inputs = plan::inputs_beside(job, lock).ok();
+    let differing = inputs.and_then(|inputs| plan::changed(&inputs, &lock.inputs, |_| true));
     match differing {
         Some(reason) => reason.to_string(),
         None => "it was made by another version of this tool".to_owned(),

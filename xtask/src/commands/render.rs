@@ -62,11 +62,15 @@ pub fn write_app(session: &Session, templates: &Templates, app: &App, lock: Opti
 pub fn stale(session: &Session, app: &App, lock: &Lock) -> Result<Vec<String>> {
     let templates = Templates::read(&session.workspace.templates())?;
     let files = render::render(&templates, app, Some(lock))?;
-    let folder = rocks(session, app);
-    let mut paths = present(&folder);
+    let paths = differing(&rocks(session, app), &files);
+    Ok(paths.iter().map(|path| path.display().to_string()).collect())
+}
+
+fn differing(folder: &Path, files: &Files) -> Vec<PathBuf> {
+    let mut paths = present(folder);
     paths.extend(files.keys().cloned());
     let differs = |path: &PathBuf| current(&folder.join(path)).as_ref() != files.get(path);
-    Ok(paths.into_iter().filter(differs).map(|path| path.display().to_string()).collect())
+    paths.into_iter().filter(differs).collect()
 }
 
 fn rocks(session: &Session, app: &App) -> PathBuf {
@@ -111,13 +115,8 @@ fn write(folder: &Path, files: &Files) -> Result<usize> {
 /// Unified diffs of what differs; empty if nothing does.
 fn differences(folder: &Path, files: &Files) -> Result<String> {
     let mut text = String::new();
-    let mut paths = present(folder);
-    paths.extend(files.keys().cloned());
-    for path in paths {
+    for path in differing(folder, files) {
         let (old, new) = (current(&folder.join(&path)), files.get(&path).cloned());
-        if old == new {
-            continue;
-        }
         let shown = |file: &Option<File>| {
             file.as_ref().map(|file| String::from_utf8_lossy(&file.bytes).into_owned()).unwrap_or_default()
         };

@@ -17,7 +17,6 @@ use crate::rock::Role;
 use crate::rocks::Job;
 use crate::runtime::{Publish, Runtime};
 use crate::session::Session;
-use crate::way::Way;
 
 /// Packs and loads what is missing, starts it, and shows its log until it ends or is stopped.
 pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()> {
@@ -54,8 +53,7 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         None => {}
     }
     let templates = Templates::read(&session.workspace.templates())?;
-    let way = Way { packer: lock.packer.name, engine: lock.engine };
-    let job = Job { session, templates: &templates, app: &app, source: &app.source, way };
+    let job = Job { session, templates: &templates, app: &app, source: &app.source, way: lock.way() };
     if global.locked {
         super::why::locked(&job, Some(&lock))?;
     }
@@ -68,8 +66,7 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
     }
     runtime.sweep()?;
     super::sweep(session)?;
-    let image =
-        session.progress.step("pack the restore rock", || super::pack::from_pin(session, &app, &lock))?;
+    let image = session.progress.step("pack the restore rock", || super::pack::from_pin(&job, &lock))?;
     let name = session
         .progress
         .step("load the restore rock", || super::load(session, &runtime, &app, Role::Restore, &image))?;

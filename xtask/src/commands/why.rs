@@ -51,12 +51,7 @@ pub fn locked(job: &Job<'_>, lock: Option<&Lock>) -> Result<()> {
 
 /// Every reason why the pin is not what would be made now.
 fn reasons(job: &Job<'_>, lock: &Lock) -> Result<Vec<String>> {
-    let mut inputs = plan::inputs(job)?;
-    // A source that only one machine had cannot be looked at on another; app.toml's is not what was pinned.
-    if let (true, false, Some(pinned)) = (lock.source.local, job.source.is_local(), lock.inputs.get("source"))
-    {
-        inputs.insert("source".into(), *pinned);
-    }
+    let inputs = plan::inputs_beside(job, lock)?;
     let mut reasons: Vec<String> =
         plan::differences(&inputs, &lock.inputs).iter().map(Difference::to_string).collect();
     reasons.extend(plan::missing(job.session, lock).map(|what| format!("the store has lost {what}")));

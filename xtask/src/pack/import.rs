@@ -1,7 +1,7 @@
 //! A rock that somebody else packed: its blobs into the store, each checked against its digest, and what little is
 //! added to it.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::store::Store;
 
 /// A manifest or config has a few kilobytes; nobody may make us read gigabytes of one.
-const DOCUMENT_LIMIT: u64 = 4 << 20;
+pub(super) const DOCUMENT_LIMIT: u64 = 4 << 20;
 
 /// Takes every blob of an OCI archive into the store.
 ///
@@ -73,25 +73,31 @@ fn document(store: &Store, digest: &Digest) -> Result<Vec<u8>> {
 
 /// One file of an image, from the uppermost layer that has it, as an object of the store.
 pub fn read_file(store: &Store, image: &Image, path: &str) -> Result<(Digest, u64)> {
-    let wanted = Path::new(path.trim_start_matches('/'));
     for layer in image.layers.iter().rev() {
-        let object = store.open_object(&layer.digest)?;
-        let mut reader = std::io::BufReader::with_capacity(1 << 20, object);
-        let compressed = std::io::BufRead::fill_buf(&mut reader)?.starts_with(&[0x1f, 0x8b]);
-        let plain: Box<dyn Read> =
-            if compressed { Box::new(GzDecoder::new(reader)) } else { Box::new(reader) };
-        let mut tar = tar::Archive::new(plain);
-        for entry in tar.entries()? {
-            let mut entry = entry.with_context(|| format!("layer {} is no tar", layer.digest))?;
-            let found = entry.path()?.strip_prefix("./").unwrap_or(&entry.path()?) == wanted;
-            if found && entry.header().entry_type().is_file() {
-                let mut writer = store.writer()?;
-                std::io::copy(&mut entry, &mut writer)?;
-                return writer.commit();
-            }
+        if let Some(found) = read_layer_file(store, &layer.digest, path)? {
+            return Ok(found);
         }
     }
     bail!("the rock has no {path}")
+}
+
+/// One file of a layer, if it has it, as an object of the store.
+pub fn read_layer_file(store: &Store, layer: &Digest, path: &str) -> Result<Option<(Digest, u64)>> {
+    let wanted = Path::new(path.trim_start_matches('/'));
+    let mut reader = BufReader::with_capacity(1 << 20, store.open_object(layer)?);
+    let compressed = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+    let plain: Box<dyn Read> = if compressed { Box::new(GzDecoder::new(reader)) } else { Box::new(reader) };
+    let mut tar = tar::Archive::new(plain);
+    for entry in tar.entries()? {
+        let mut entry = entry.with_context(|| format!("layer {layer} is no tar"))?;
+        let found = entry.path()?.strip_prefix("./").unwrap_or(&entry.path()?) == wanted;
+        if found && entry.header().entry_type().is_file() {
+            let mut writer = store.writer()?;
+            std::io::copy(&mut entry, &mut writer)?;
+            return writer.commit().map(Some);
+        }
+    }
+    Ok(None)
 }
 
 /// The image with one more, uncompressed layer on top.

@@ -11,11 +11,9 @@ use oci_spec::image::ImageManifest;
 
 use super::archive::{file_header, index_json, layout_json};
 use super::image::Image;
-use super::import::parse_manifest;
+use super::import::{DOCUMENT_LIMIT, parse_manifest};
 use crate::digest::{Digest, Hasher};
 
-/// A manifest has a few kilobytes; nobody may make us read gigabytes of one.
-const MANIFEST_LIMIT: u64 = 4 << 20;
 const BLOCK: usize = 512;
 
 /// Compares the file with the archive of the image that has this manifest, under this reference.
@@ -79,7 +77,7 @@ fn find_manifest(file: &Path, manifest: &Digest) -> Result<Image> {
         let entry = entry.context("it is no tar, or its headers were changed")?;
         if entry.path_bytes() == name.as_bytes() {
             let mut bytes = Vec::new();
-            entry.take(MANIFEST_LIMIT).read_to_end(&mut bytes)?;
+            entry.take(DOCUMENT_LIMIT).read_to_end(&mut bytes)?;
             let found = Digest::of(&bytes);
             ensure!(found == *manifest, "the manifest was changed: it is {found}, and should be {manifest}");
             return parse_manifest(

@@ -102,6 +102,17 @@ pub fn inputs(job: &Job<'_>) -> Result<Inputs> {
     Ok(inputs)
 }
 
+/// The same, to be compared with a pin's. A source that only one machine had cannot be looked at on another, and that of
+/// app.toml is not what was pinned then: it is taken to be as it was.
+pub fn inputs_beside(job: &Job<'_>, lock: &Lock) -> Result<Inputs> {
+    let mut inputs = inputs(job)?;
+    if let (true, false, Some(pinned)) = (lock.source.local, job.source.is_local(), lock.inputs.get("source"))
+    {
+        inputs.insert("source".into(), *pinned);
+    }
+    Ok(inputs)
+}
+
 /// The first thing a pin names that the store has not, without which there is nothing to pack the restore rock from.
 pub fn missing(session: &Session, lock: &Lock) -> Option<&'static str> {
     let lost = |digest: &Digest, size| !session.store.has(digest, size);

@@ -10,7 +10,9 @@ use crate::digest::Digest;
 
 mod inputs;
 
-pub use inputs::{Archive, archive, archive_memo, base, inputs, missing, state, wants_archive};
+pub use inputs::{
+    Archive, archive, archive_memo, base, inputs, inputs_beside, missing, state, wants_archive,
+};
 
 /// One step on the way from app.toml to a restored application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

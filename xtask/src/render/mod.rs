@@ -84,7 +84,7 @@ pub fn rockcraft_files(
 ) -> Result<Files> {
     let way = Way::rockcraft(app);
     let values = values::of(app, way, role, pinned);
-    let mut files = scripts(templates, app, way, role)?;
+    let mut files = scripts(templates, &values, way.engine, role)?;
     let text = templates.render(&format!("rockcraft/{}.yaml.j2", role.folder()), &values)?;
     files.insert("rockcraft.yaml".into(), File::text(&text));
     for (path, file) in own_files(app, way.engine) {
@@ -104,8 +104,8 @@ pub fn rockcraft_files(
 /// What the native packer puts into a rock of this role: `layer.yaml` and `scripts/`.
 pub fn native_files(templates: &Templates, app: &App, engine: Engine, role: Role) -> Result<Files> {
     let way = Way { packer: crate::way::Packer::Native, engine };
-    let mut files = scripts(templates, app, way, role)?;
     let values = values::of(app, way, role, None);
+    let mut files = scripts(templates, &values, engine, role)?;
     let text = templates.render(&format!("pebble/{}.yaml.j2", role.folder()), &values)?;
     files.insert("layer.yaml".into(), File::text(&text));
     Ok(files)
@@ -114,7 +114,7 @@ pub fn native_files(templates: &Templates, app: &App, engine: Engine, role: Role
 /// How the restore rock is run: `compose.yaml`, and the filter of system calls that Docker needs for it.
 fn deployment(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<Files> {
     // The pinned rock's way; before there is one, that of the files beside.
-    let pinned = lock.map(|lock| Way { packer: lock.packer.name, engine: lock.engine });
+    let pinned = lock.map(Lock::way);
     let values = values::of(app, pinned.unwrap_or_else(|| Way::rockcraft(app)), Role::Restore, None);
     // An application that has written elsewhere before the dump will do so again.
     let elsewhere = |file: &DataFile| {
@@ -139,13 +139,12 @@ pub fn own_files(app: &App, engine: Engine) -> BTreeMap<String, File> {
     files
 }
 
-fn scripts(templates: &Templates, app: &App, way: Way, role: Role) -> Result<Files> {
-    let values = values::of(app, way, role, None);
+fn scripts(templates: &Templates, values: &minijinja::Value, engine: Engine, role: Role) -> Result<Files> {
     let script = |name: &&str| -> Result<(PathBuf, File)> {
-        let text = templates.render(&format!("scripts/{name}.j2"), &values)?;
+        let text = templates.render(&format!("scripts/{name}.j2"), values)?;
         Ok((Path::new("scripts").join(name), File::program(&text)))
     };
-    way.engine.scripts(role).iter().map(script).collect()
+    engine.scripts(role).iter().map(script).collect()
 }
 
 /// What `install-data.sh` reads: the pinned files with their folders, sorted, so that parents come first.

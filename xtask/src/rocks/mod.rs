@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use crate::app::{App, Source};
+use crate::digest::Digest;
 use crate::lock::{DataFile, MappedFile};
 use crate::pack::Image;
 use crate::render::{self, Templates};
-use crate::rock::Role;
+use crate::rock::{Entry, EntryKind, Role};
 use crate::session::Session;
 use crate::source::Jar;
 use crate::way::Way;
@@ -81,6 +82,16 @@ pub fn restore(job: &Job<'_>, parts: &Parts, data: &[DataFile], mapped: &[Mapped
         Parts::Native(parts) => native::restore(job, parts, data, mapped),
         Parts::Rockcraft(parts) => rockcraft::restore(job, parts, data, mapped),
     }
+}
+
+/// CRIU in a Debian root and in Ubuntu's.
+const CRIU: &str = "/usr/sbin/criu";
+
+/// CRIU with the capabilities that a rock of this role grants it.
+fn criu_entry(job: &Job<'_>, role: Role, (digest, size): (Digest, u64)) -> Entry {
+    let capabilities = job.way.engine.capabilities(job.app, role).to_vec();
+    let kind = EntryKind::Object { digest, size };
+    Entry { path: CRIU.into(), mode: 0o755, owner: 0, kind, capabilities }
 }
 
 /// What a rock says of itself, as OCI labels and annotations.

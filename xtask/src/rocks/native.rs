@@ -4,17 +4,16 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-use super::{Job, labels};
+use super::{CRIU, Job, criu_entry, labels};
 use crate::app::App;
 use crate::debian::Root;
 use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::lock::{Data, DataFile, MappedFile};
 use crate::memo::Memo;
-use crate::pack::{self, Blob, Image};
+use crate::pack::{self, Blob, Image, import};
 use crate::pebble::Pebble;
 use crate::render;
 use crate::rock::{DAEMON_ID, Entry, EntryKind, Layer, LayerContent, Rock, Role};
@@ -28,8 +27,6 @@ const PEBBLE_FOLDER: &str = "/var/lib/pebble/default";
 pub const PACKING: u32 = 1;
 /// The label that says which checkpoint data a rock holds, as `data.tree` in checkpoint.lock does.
 const DATA: &str = "dev.xtask.checkpoint-data";
-/// CRIU in a Debian root.
-const CRIU: &str = "/usr/sbin/criu";
 
 /// What both rocks of an application are made of.
 #[derive(Debug, Clone)]
@@ -167,10 +164,7 @@ fn service_entries(job: &Job<'_>, base: &Root, role: Role) -> Result<Vec<Entry>>
         entries.push(file(path, mode, EntryKind::Bytes(own.bytes)));
     }
     if engine == Engine::Criu {
-        let criu = extract(session, base, CRIU)?;
-        let mut entry = file(CRIU.into(), 0o755, EntryKind::Object { digest: criu.0, size: criu.1 });
-        entry.capabilities = engine.capabilities(app, role).to_vec();
-        entries.push(entry);
+        entries.push(criu_entry(job, role, extract(session, base, CRIU)?));
     }
     Ok(entries)
 }
@@ -183,19 +177,11 @@ fn extract(session: &Session, base: &Root, path: &str) -> Result<(Digest, u64)> 
     if let Some(Extracted(digest, size)) = memo.get().filter(|e: &Extracted| session.store.has(&e.0, e.1)) {
         return Ok((digest, size));
     }
-    let tar = fs::File::open(session.store.path(&base.blob.digest))?;
-    let mut archive = tar::Archive::new(std::io::BufReader::with_capacity(1 << 20, tar));
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        if entry.path()?.ends_with(path.trim_start_matches('/')) && entry.header().entry_type().is_file() {
-            let mut writer = session.store.writer()?;
-            std::io::copy(&mut entry, &mut writer)?;
-            let (digest, size) = writer.commit()?;
-            memo.put(&Extracted(digest, size))?;
-            return Ok((digest, size));
-        }
-    }
-    anyhow::bail!("the base layer has no {path}; does rock.suite have the package?")
+    let found = import::read_layer_file(&session.store, &base.blob.digest, path)?;
+    let (digest, size) =
+        found.with_context(|| format!("the base layer has no {path}; does rock.suite have the package?"))?;
+    memo.put(&Extracted(digest, size))?;
+    Ok((digest, size))
 }
 
 /// The pinned files as entries of a layer.

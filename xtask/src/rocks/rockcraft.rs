@@ -9,14 +9,14 @@ use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 use walkdir::WalkDir;
 
-use super::Job;
+use super::{CRIU, Job, criu_entry};
 use crate::app::App;
 use crate::engine::Engine;
 use crate::lock::{DataFile, MappedFile};
 use crate::pack::{Image, import, layer};
 use crate::process::{self, Limit};
 use crate::render::{self, Files, Pinned};
-use crate::rock::{Entry, EntryKind, Role};
+use crate::rock::Role;
 use crate::source::Jar;
 use crate::toolchain::debian_architecture;
 use crate::workspace::{create_folder, write_whole};
@@ -29,9 +29,6 @@ pub struct Parts {
     /// The jar, unless rockcraft builds it itself.
     pub jar: Option<Jar>,
 }
-
-/// CRIU in a rock.
-const CRIU: &str = "/usr/sbin/criu";
 
 /// The version of the rockcraft on PATH, which must know this base.
 ///
@@ -146,16 +143,13 @@ fn pack(job: &Job<'_>, role: Role, folder: &Path) -> Result<Image> {
     command.current_dir(folder);
     let limit = Limit::new("limits.build", app.limits.build);
     let line = process::describe(&command);
-    let mut last = std::collections::VecDeque::new();
+    let mut last = process::Tail::default();
     let status = process::stream(command, &limit, |line| {
         session.progress.log("rockcraft", line);
-        last.push_back(line.to_owned());
-        if last.len() > 12 {
-            last.pop_front();
-        }
+        last.push(line);
     })?;
     // The last lines name rockcraft's own log file.
-    process::succeeded(&line, status, &Vec::from(last).join("\n"))
+    process::succeeded(&line, status, &last.lines().join("\n"))
         .with_context(|| format!("rockcraft could not pack {}", session.workspace.relative(folder)))?;
     let rock = packed(job, role, folder)?;
     let image = import::read_archive(&session.store, &rock)?;
@@ -185,10 +179,7 @@ fn packed(job: &Job<'_>, role: Role, folder: &Path) -> Result<PathBuf> {
 /// under Docker. One more layer holds the very same CRIU with them.
 fn with_file_capabilities(job: &Job<'_>, role: Role, image: &Image) -> Result<Image> {
     let store = &job.session.store;
-    let (digest, size) = import::read_file(store, image, CRIU)?;
-    let capabilities = job.way.engine.capabilities(job.app, role).to_vec();
-    let kind = EntryKind::Object { digest, size };
-    let criu = Entry { path: CRIU.into(), mode: 0o755, owner: 0, kind, capabilities };
+    let criu = criu_entry(job, role, import::read_file(store, image, CRIU)?);
     let layer = layer::write_layer(store, &[criu])?;
     import::add_layer(store, image, layer, "file capabilities")
 }

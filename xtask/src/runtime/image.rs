@@ -33,10 +33,15 @@ impl Runtime {
         let previous = self.image_id(name)?;
         // Docker's containerd store names an image by its manifest, everybody else by its config.
         let ours = [image.config.hex(), image.manifest.hex()];
+        let ids = match self.kind {
+            Kind::Podman => &ours[..1],
+            Kind::Docker => &ours[..],
+        };
         let mut loaded = None;
-        for id in &ours {
-            if loaded.is_none() && self.has_image(id)? {
+        for id in ids {
+            if self.has_image(id)? {
                 loaded = Some(id);
+                break;
             }
         }
         match (loaded, self.kind) {

@@ -121,6 +121,11 @@ impl Runtime {
         Ok(publish)
     }
 
+    /// Where a client of this machine finds what is published so.
+    pub fn reach<'p>(&'p self, publish: &'p Publish) -> &'p str {
+        if self.is_remote() { &self.host } else { publish.reachable() }
+    }
+
     /// Whether the engine's containers run on another machine.
     pub fn is_remote(&self) -> bool {
         self.host != "127.0.0.1"
@@ -149,23 +154,19 @@ impl Runtime {
             // Docker's daemon may be on another machine or see another /tmp: nothing is mounted, files are sent.
             Kind::Docker => self.start_with_copies(spec)?,
         };
-        let mut last = std::collections::VecDeque::new();
+        let mut last = process::Tail::default();
         process::stream(self.command(["logs", "--follow", &container.name]), limit, |line| {
             on_line(line);
-            last.push_back(line.to_owned());
-            if last.len() > 15 {
-                last.pop_front();
-            }
+            last.push(line);
         })?;
         let wait = Limit::new("the tool's own limit for the end of a container", Duration::from_secs(30));
         let code = process::read(self.command(["wait", &container.name]), &wait)?;
         if code.trim() != "0" {
-            let last: Vec<String> = last.into_iter().collect();
             bail!(
                 "{} ended with exit code {}; its last lines:\n  {}",
                 spec.title,
                 code.trim(),
-                last.join("\n  ")
+                last.lines().join("\n  ")
             );
         }
         match self.kind {

@@ -141,11 +141,10 @@ impl Work<'_> {
             None => source.cached(app, session)?,
         };
         if way.packer == Packer::Rockcraft {
-            let version = match self.rockcraft.get() {
-                Some(version) => version.clone(),
-                None => rockcraft::version(&app.rock.base)?,
-            };
-            self.rockcraft.get_or_init(|| version.clone());
+            if self.rockcraft.get().is_none() {
+                let _ = self.rockcraft.set(rockcraft::version(&app.rock.base)?);
+            }
+            let version = self.rockcraft.get().context("rockcraft's version")?.clone();
             return Ok(Parts::Rockcraft(rockcraft::Parts {
                 version,
                 // What rockcraft builds itself is its own, whatever the build image has made of the same sources.
