@@ -218,7 +218,8 @@ fn rockcrafts_libraries_read_what_is_rendered() {
         write(format!("hostile-{number}"), &proptest::strategy::ValueTree::current(&tree));
     }
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rockcraft/python");
-    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/rockcraft/rockcraft.schema.json");
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/rockcraft/rockcraft.schema.json");
+    let schema = std::env::var_os("STAND_IN_SCHEMA").map_or(beside, std::path::PathBuf::from);
     let run = |arguments: &[&std::ffi::OsStr]| {
         let mut command = std::process::Command::new(&program);
         command.arg("validate.py").args(arguments);
