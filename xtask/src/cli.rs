@@ -68,6 +68,8 @@ pub enum Command {
     Bench(Bench),
     /// Say which inputs differ from the pin's, and what `checkpoint` would do again
     Why(Why),
+    /// Sign a pin with a minisign key
+    Sign(Sign),
     /// Compare store, rendered files and packed rocks with the pin; changes nothing
     Verify(Verify),
     /// List the applications and their pins
@@ -76,7 +78,9 @@ pub enum Command {
     Show(Show),
     /// Run every test: formatting, lints, unit tests, rendered files, real Pebble, end to end in containers
     Test(Test),
-    /// Remove what was made at run time and no pin names
+    /// Remove objects of the store that no pin names
+    Gc(Gc),
+    /// Remove what was made at run time; what pins name is kept
     Clean(Clean),
 }
 
@@ -164,6 +168,16 @@ pub struct Why {
     pub source: Option<PathBuf>,
 }
 
+/// Arguments of `sign`.
+#[derive(Debug, Args)]
+pub struct Sign {
+    /// The application: a folder of apps/
+    pub app: String,
+    /// The file with the secret key, as `minisign -G` makes it; its password is asked for, or XTASK_KEY_PASSWORD
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+}
+
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
@@ -192,10 +206,18 @@ pub struct Test {
     pub fast: bool,
 }
 
+/// Arguments of `gc`.
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// Keep what this lock names as well, as one of another branch; may be given again
+    #[arg(long, value_name = "LOCK")]
+    pub keep: Vec<PathBuf>,
+}
+
 /// Arguments of `clean`.
 #[derive(Debug, Args)]
 pub struct Clean {
-    /// Remove everything, also what pins name and the caches of Maven, Go and git
+    /// Remove everything, also what pins name
     #[arg(long)]
     pub all: bool,
 }

@@ -134,6 +134,19 @@ impl Engine {
         }
     }
 
+    /// Its version, from a rock's packages as `name=version`.
+    pub fn version(self, packages: &[String]) -> Option<String> {
+        let of = |package: &String| {
+            let (name, version) = package.split_once('=')?;
+            let it = match self {
+                Engine::Criu => name == "criu",
+                Engine::Crac => name.contains("-crac-"),
+            };
+            it.then(|| version.to_owned())
+        };
+        packages.iter().find_map(of)
+    }
+
     /// Debian and Ubuntu packages of both rocks, sorted.
     pub fn packages(self, java: u8) -> Vec<String> {
         match self {

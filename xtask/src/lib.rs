@@ -27,6 +27,7 @@ pub mod rock;
 pub mod rocks;
 pub mod runtime;
 pub mod session;
+pub mod signature;
 pub mod source;
 pub mod store;
 pub mod toolchain;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::engine::{Capability, Engine};
+use crate::signature;
 use crate::way::{Packer, Way};
 use crate::workspace::write_whole;
 
@@ -29,6 +30,9 @@ pub struct Lock {
     pub created: String,
     /// Who dumped.
     pub engine: Engine,
+    /// The version of the package it comes in, where the rock's list of packages names it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub engine_version: Option<String>,
     /// PID of the dumped JVM, which the restored one has again.
     pub pid: u32,
     /// Digests of the answers to `http.verify`, before the dump and after the restore alike.
@@ -116,20 +120,6 @@ pub struct LockedArchive {
     pub digest: Digest,
     /// Size in bytes.
     pub size: u64,
-}
-
-/// What a restore depends on in the machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Host {
-    /// `x86_64` or `aarch64`.
-    pub architecture: String,
-    /// `uname -r`.
-    pub kernel: String,
-    /// `vendor_id` of /proc/cpuinfo.
-    pub cpu_vendor: String,
-    /// The CPU's feature flags, sorted.
-    pub cpu_flags: Vec<String>,
 }
 
 /// Granted at the dump and at the restore.
@@ -255,86 +245,24 @@ impl Lock {
         ))
     }
 
-    /// Writes the lock in one rename; an equal one is left untouched.
+    /// Writes the lock in one rename; an equal one is left untouched. A signature of the one before goes.
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = self.text()?;
         if fs::read_to_string(path).is_ok_and(|old| old == text) {
             return Ok(());
         }
-        write_whole(path, text.as_bytes(), 0o644)
-    }
-}
-
-/// Flags that the kernel makes up or that no program can use: another kernel may show others on the same CPU.
-const NO_INSTRUCTIONS: [&str; 22] = [
-    "arch_capabilities",
-    "arch_perfmon",
-    "bts",
-    "constant_tsc",
-    "cpuid",
-    "flush_l1d",
-    "hypervisor",
-    "ibpb",
-    "ibrs",
-    "ibrs_enhanced",
-    "md_clear",
-    "nonstop_tsc",
-    "nopl",
-    "pebs",
-    "pti",
-    "rep_good",
-    "ssbd",
-    "stibp",
-    "tsc_adjust",
-    "tsc_deadline_timer",
-    "tsc_known_freq",
-    "xtopology",
-];
-
-impl Host {
-    /// This machine.
-    pub fn this() -> Result<Host> {
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
-        let field = |name: &str| {
-            let line =
-                cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));
-            line.and_then(|line| line.split_once(':'))
-                .map(|(_, value)| value.trim().to_owned())
-                .unwrap_or_default()
-        };
-        let flags =
-            Some(field("flags")).filter(|flags| !flags.is_empty()).unwrap_or_else(|| field("Features"));
-        let mut cpu_flags: Vec<String> = flags.split_whitespace().map(String::from).collect();
-        cpu_flags.sort();
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
-        Ok(Host {
-            architecture: std::env::consts::ARCH.to_owned(),
-            kernel,
-            cpu_vendor: field("vendor_id"),
-            cpu_flags,
-        })
-    }
-
-    /// Why a process dumped on this host cannot run on `other`, if so.
-    pub fn refuses(&self, other: &Host) -> Option<String> {
-        if self.architecture != other.architecture {
-            return Some(format!(
-                "the checkpoint was made on {}, this machine is {}",
-                self.architecture, other.architecture
-            ));
+        write_whole(path, text.as_bytes(), 0o644)?;
+        match fs::remove_file(signature::path(path)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
         }
-        let missing: Vec<&str> = self
-            .cpu_flags
-            .iter()
-            .filter(|flag| !other.cpu_flags.contains(flag))
-            .map(String::as_str)
-            .filter(|flag| !NO_INSTRUCTIONS.contains(flag))
-            .collect();
-        (!missing.is_empty()).then(|| {
-            format!("this CPU lacks {}, which the JVM saw when it was dumped and may use", missing.join(", "))
-        })
     }
 }
 
+mod host;
+mod objects;
 #[cfg(test)]
 mod tests;
+
+pub use host::Host;
+pub use objects::{Object, ObjectKind};

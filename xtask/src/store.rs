@@ -218,7 +218,7 @@ impl fmt::Display for WriteError {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => write!(
                 f,
                 "no space for the store {root}; nothing was left half-written: free some space on its disk, \
-                 or run `cargo xtask clean`"
+                 or run `cargo xtask gc`"
             ),
             _ => write!(f, "cannot write to the store {root}"),
         }
@@ -370,7 +370,7 @@ mod tests {
         writer.write_all(b"abc").unwrap();
         let error = writer.commit().unwrap_err();
         let text = format!("{error:#}");
-        for part in [store.root().to_str().unwrap(), "cargo xtask clean", "No space left on device"] {
+        for part in [store.root().to_str().unwrap(), "cargo xtask gc", "No space left on device"] {
             assert!(text.contains(part), "{text}");
         }
         let cause = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).next_back().unwrap();

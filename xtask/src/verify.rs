@@ -4,16 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::digest::Digest;
-use crate::lock::Lock;
+use crate::lock::{Lock, Object, ObjectKind};
 use crate::store::Store;
-
-/// An object of the store, and what it is to its pin.
-struct Named {
-    name: String,
-    digest: Digest,
-    size: u64,
-}
 
 /// How much was looked at, and what is wrong with it.
 #[derive(Debug, Default)]
@@ -51,24 +43,18 @@ pub fn objects(store: &Store, lock: &Lock, deep: bool) -> Verified {
 }
 
 /// The largest first: two cores then end at about the same time.
-fn named(lock: &Lock, deep: bool) -> Vec<Named> {
-    let object = |name: &str, digest, size| Named { name: name.to_owned(), digest, size };
-    let mut named: Vec<Named> =
-        lock.data.files.iter().filter_map(|file| Some(object(&file.path, file.sha256?, file.size))).collect();
-    named.push(object("the jar", lock.source.jar, lock.source.jar_size));
-    named.extend(lock.pebble.as_ref().map(|pebble| object("Pebble", pebble.digest, pebble.size)));
-    named.extend(
-        lock.class_archive.as_ref().map(|archive| object("the class archive", archive.digest, archive.size)),
-    );
+fn named(lock: &Lock, deep: bool) -> Vec<Object> {
+    let mut named = lock.objects();
+    named.retain(|object| deep || object.kind != ObjectKind::Base);
     if deep {
-        named.extend(lock.base.as_ref().map(|base| object("the base layer", base.digest, base.size)));
-        named.push(object("the data as a layer", lock.data.digest, lock.data.size));
+        let (digest, size) = (lock.data.digest, lock.data.size);
+        named.push(Object { kind: ObjectKind::Data, name: "the data as a layer".into(), digest, size });
     }
     named.sort_by_key(|object| std::cmp::Reverse(object.size));
     named
 }
 
-fn check(store: &Store, object: &Named) -> Result<(), String> {
+fn check(store: &Store, object: &Object) -> Result<(), String> {
     let path = store.path(&object.digest);
     let metadata = match path.symlink_metadata() {
         Ok(metadata) => metadata,

@@ -1,5 +1,7 @@
 //! Who packs an application's rocks and who checkpoints it, here or in what is rendered.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::app::{self, App, EngineChoice, PackerChoice};
@@ -13,6 +15,15 @@ pub enum Packer {
     Rockcraft,
     /// This tool.
     Native,
+}
+
+impl fmt::Display for Packer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Packer::Rockcraft => "rockcraft",
+            Packer::Native => "native",
+        })
+    }
 }
 
 /// A packer and the engine that goes with it.

@@ -2,10 +2,13 @@
 
 use std::os::unix::fs::{self as unix, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use fs_err as fs;
 use rustix::fs::FlockOperation;
+
+use crate::interrupt;
 
 /// The repository, and what is made at run time below `target/xtask`.
 #[derive(Debug, Clone)]
@@ -72,7 +75,7 @@ impl Workspace {
         Ok(tempfile::Builder::new().prefix(&prefix).tempdir_in(folder)?)
     }
 
-    /// Nobody else works on the application, and nobody cleans. Waits for nobody; the locks die with their process.
+    /// Nobody else works on the application, and nobody cleans. The locks die with their process.
     pub fn exclusive(&self, app: &str) -> Result<[std::fs::File; 2]> {
         let shared = self.sharing()?;
         let busy = format!("another `cargo xtask` is working on {app}");
@@ -81,7 +84,8 @@ impl Workspace {
 
     /// Nobody cleans.
     pub fn sharing(&self) -> Result<std::fs::File> {
-        self.flock(".store", FlockOperation::NonBlockingLockShared, "`cargo xtask clean` is running")
+        let busy = "`cargo xtask gc` or `clean` is running";
+        self.flock(".store", FlockOperation::NonBlockingLockShared, busy)
     }
 
     /// Nobody else works on anything.
@@ -89,14 +93,23 @@ impl Workspace {
         self.flock(".store", FlockOperation::NonBlockingLockExclusive, "another `cargo xtask` is at work")
     }
 
+    /// Waits a little, so that short commands side by side do not trouble each other; a checkpoint takes too long to be
+    /// waited for.
     fn flock(&self, name: &str, how: FlockOperation, busy: &str) -> Result<std::fs::File> {
+        const WAIT: Duration = Duration::from_secs(5);
         let path = self.state_folder("locks")?.join(name);
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
         give_to_owner_of(path.parent().unwrap_or(&self.root), &path)?;
-        match rustix::fs::flock(&file, how) {
-            Ok(()) => Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) => anyhow::bail!("{busy}; wait for it"),
-            Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        let started = Instant::now();
+        loop {
+            match rustix::fs::flock(&file, how) {
+                Ok(()) => return Ok(file),
+                Err(rustix::io::Errno::WOULDBLOCK) if started.elapsed() < WAIT => {
+                    interrupt::sleep(Duration::from_millis(5))?;
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => anyhow::bail!("{busy}; wait for it"),
+                Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
+            }
         }
     }
 

@@ -182,8 +182,9 @@ fn what_only_looks_changes_nothing() {
         ("show petclinic --plan", "print it"),
         ("test --plan", "end to end"),
         ("test --fast --plan", "lints"),
-        ("clean --plan", "remove what no pin names"),
-        ("clean --all --plan", "remove all"),
+        ("gc --plan", "read every checkpoint.lock"),
+        ("clean --plan", "except objects of the store that a pin names"),
+        ("clean --all --plan", "remove "),
     ] {
         let ran = workspace.run_unchanged(words);
         assert_eq!(ran.code, Some(0), "{words}: {ran:?}");

@@ -13,6 +13,7 @@ pub const TOP: &[&str] = &[
     "environment",
     "rock",
     "checkpoint",
+    "pin",
     "limits",
 ];
 
@@ -38,6 +39,7 @@ pub const TABLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("checkpoint", &["min-pid", "ghost-limit"]),
+    ("pin", &["remote", "signed-by"]),
     ("limits", &["build", "ready", "warm-up", "dump", "restore", "request"]),
 ];
 

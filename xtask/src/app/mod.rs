@@ -3,11 +3,12 @@
 //! Raw TOML lives in `raw`, everything past [`load`] is resolved and valid: every default is
 //! applied, every name is safe to use as a file, container, service or YAML name.
 //!
-//! `raw` reads a spanned document, `keys` lists the keys there are, `check`, `check_rock` and
-//! `check_source` say what a value may be, `resolve` and `resolve_rock` name each key with its default and its check,
+//! `raw` reads a spanned document, `keys` lists the keys there are, `check`, `check_rock`,
+//! `check_source` and `check_pin` say what a value may be, `resolve` and `resolve_rock` name each key with its default and its check,
 //! `setting` turns values back into TOML, `load` knows files.
 
 mod check;
+mod check_pin;
 mod check_rock;
 mod check_source;
 mod keys;
@@ -57,6 +58,8 @@ pub struct App {
     pub crac: Crac,
     /// How the dump is made.
     pub checkpoint: CheckpointSettings,
+    /// Where pins are kept, and whose are trusted.
+    pub pin: PinSettings,
     /// Upper bounds of every wait.
     pub limits: Limits,
 }
@@ -258,6 +261,16 @@ pub struct CheckpointSettings {
     pub min_pid: u32,
     /// Largest deleted but mapped file CRIU dumps.
     pub ghost_limit: ByteSize,
+}
+
+/// Where pins are kept, and whose are trusted.
+#[derive(Debug, Clone, Serialize)]
+pub struct PinSettings {
+    /// Where `push` sends pins and `pull` looks for them: a registry's repository or a folder. Empty: nowhere.
+    pub remote: String,
+    /// minisign public keys. Where there are any, nothing is restored, packed, pushed or pulled of a pin that none of
+    /// them has signed.
+    pub signed_by: Vec<String>,
 }
 
 /// Upper bounds of every wait. The error names the limit by its key in app.toml.

@@ -11,8 +11,8 @@ use super::keys::REQUEST;
 use super::raw::{Reader, Table, Value};
 use super::setting::{Origin, Show};
 use super::{
-    App, Build, CheckpointSettings, EngineChoice, Http, Java, Limits, PackerChoice, Profile, Request, Source,
-    check, check_rock, check_source, resolve_rock,
+    App, Build, CheckpointSettings, EngineChoice, Http, Java, Limits, PackerChoice, PinSettings, Profile,
+    Request, Source, check, check_pin, check_rock, check_source, resolve_rock,
 };
 
 const KINDS: &str = "expected one of `git`, `maven`, `directory` or `jar`";
@@ -47,6 +47,7 @@ pub fn app(r: &mut Reader<'_>, root: &DeTable<'_>, name: &str, folder: &Path) ->
         environment: environment(r, &top),
         rock: resolve_rock::rock(r, &top, name, folder),
         checkpoint: checkpoint(r, &top),
+        pin: pin(r, &top),
         limits: limits(r, &top),
     };
     // Only values that are right alone can be wrong together.
@@ -308,6 +309,18 @@ fn checkpoint(r: &mut Reader<'_>, top: &Table<'_>) -> CheckpointSettings {
             r.integer(v, |number| check::within(number, 100..=30_000))
         }),
         ghost_limit: r.setting(&t, "ghost-limit", ghosts, |r, v| r.string(v, check::size)),
+    }
+}
+
+fn pin(r: &mut Reader<'_>, top: &Table<'_>) -> PinSettings {
+    let t = r.table(top, "pin");
+    PinSettings {
+        remote: r.setting(&t, "remote", text("", "`push` and `pull` are told where"), |r, v| {
+            r.string(v, check_pin::remote)
+        }),
+        signed_by: r.setting(&t, "signed-by", fixed(Vec::new(), "pins need no signature"), |r, v| {
+            r.strings(v, check_pin::public_key)
+        }),
     }
 }
 

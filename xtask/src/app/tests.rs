@@ -65,6 +65,10 @@ ignored-descriptors = ["7", "/dev/random"]
 min-pid = 2000
 ghost-limit = "1.5 MiB"
 
+[pin]
+remote = "registry.example.com:5000/team/pins"
+signed-by = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"]
+
 [limits]
 build = "1h"
 ready = "90s"
@@ -306,6 +310,9 @@ fn environment_rock_and_the_rest() {
     line("crac.cpu-features = \"avx\"", &["`crac.cpu-features` is `avx`", "`generic`", "ShowCPUFeatures"]);
     line("crac.ignored-descriptors = [\"stdin\"]", &["expected a number or an absolute path"]);
     line("rock.packages = [\"x;y\"]", &["`x;y`, which is not the name of a Debian package"]);
+    line("pin.remote = \"a b\"", &["holds a character that no place for pins has"]);
+    line("pin.remote = \"ann:secret@example.com/x\"", &["holds a user name or password", "podman login"]);
+    line("pin.signed-by = [\"RWQ\"]", &["is not a minisign public key", "second line of `minisign.pub`"]);
     line("checkpoint.min-pid = 99", &["from 100 to 30000"]);
     line("checkpoint.ghost-limit = \"20\"", &["out of range", "is in bytes"]);
     line("checkpoint.ghost-limit = \"5 GiB\"", &["from 1 MiB to 4 GiB"]);

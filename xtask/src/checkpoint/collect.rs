@@ -62,7 +62,7 @@ pub fn read_tar(store: &Store, reader: impl Read) -> Result<Vec<DataFile>> {
             let mut writer = store.writer()?;
             std::io::copy(&mut entry, &mut writer).with_context(|| {
                 format!(
-                    "cannot store {path} in {}; is the disk full? `cargo xtask clean` frees space",
+                    "cannot store {path} in {}; is the disk full? `cargo xtask gc` frees space",
                     store.root().display()
                 )
             })?;

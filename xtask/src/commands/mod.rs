@@ -10,7 +10,7 @@ use crate::app::{self, App, Build, Loaded, Source};
 use crate::cli::{Cli, Command};
 use crate::diagnostic::InputError;
 use crate::host;
-use crate::lock::Lock;
+use crate::lock::{Host, Lock};
 use crate::pack::{Image, archive};
 use crate::progress::Verbosity;
 use crate::render::{Templates, rock_name};
@@ -18,18 +18,21 @@ use crate::rock::Role;
 use crate::rocks::Job;
 use crate::runtime::{Kind, Runtime};
 use crate::session::Session;
+use crate::signature;
 use crate::toolchain::debian_architecture;
 use crate::way::{Packer, Way};
 
 mod bench;
 mod check;
-mod checkpoint;
+pub mod checkpoint;
 mod clean;
+mod gc;
 mod list;
 mod pack;
 mod render;
 mod restore;
 mod show;
+mod sign;
 mod test;
 mod verify;
 mod why;
@@ -50,10 +53,12 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Pack(arguments) => pack::run(&session, arguments, &cli.global),
         Command::Why(arguments) => why::run(&session, arguments, &cli.global),
         Command::Bench(arguments) => bench::run(&session, arguments, &cli.global),
+        Command::Sign(arguments) => sign::run(&session, arguments, &cli.global),
         Command::Verify(arguments) => verify::run(&session, arguments, &cli.global),
         Command::List => list::run(&session, &cli.global),
         Command::Show(arguments) => show::run(&session, arguments, &cli.global),
         Command::Test(arguments) => test::run(&session, arguments, &cli.global),
+        Command::Gc(arguments) => gc::run(&session, arguments, &cli.global),
         Command::Clean(arguments) => clean::run(&session, arguments, &cli.global),
     }
 }
@@ -105,10 +110,35 @@ fn source_of(app: &App, given: Option<&Path>) -> Result<Source> {
     Ok(Source::Directory { path, build })
 }
 
-/// The pin a command needs.
+/// The pin a command works with, signed where the application wants that.
 fn pin(session: &Session, app: &App) -> Result<Lock> {
-    Lock::read(&session.workspace.lock(&app.name))?
-        .with_context(|| format!("{0} has no pin yet; run `cargo xtask checkpoint {0}`", app.name))
+    let path = session.workspace.lock(&app.name);
+    let lock = Lock::read(&path)?.with_context(|| no_pin(&app.name))?;
+    // Its text is what was read: a lock is only accepted if it is byte for byte what it says.
+    signature::check(&path, &lock.text()?, &app.pin.signed_by)?;
+    Ok(lock)
+}
+
+fn no_pin(app: &str) -> String {
+    format!(
+        "{app} has no pin yet; run `cargo xtask checkpoint {app}`, or `cargo xtask pull {app}` where it was pushed"
+    )
+}
+
+/// Whether the pinned process can run here; an error unless somebody insists, who is warned.
+fn fits(session: &Session, lock: &Lock, force: bool) -> Result<()> {
+    let Some(reason) = lock.host.refuses(&Host::this()?) else { return Ok(()) };
+    if force {
+        session.progress.warn(&format!(
+            "--force-host: {reason}; the restored process may end at any moment with an illegal instruction"
+        ));
+        return Ok(());
+    }
+    anyhow::bail!(
+        "{0} cannot be restored here: {reason}; run it on a machine like the one it was dumped on, make a pin for this \
+         one with `cargo xtask checkpoint {0} --force`, or try all the same with `cargo xtask restore {0} --force-host`",
+        lock.app
+    )
 }
 
 /// What goes through the house in this run.

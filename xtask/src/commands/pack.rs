@@ -59,9 +59,11 @@ pub fn run(session: &Session, arguments: &Pack, global: &Global) -> Result<()> {
 /// The restore rock, from nothing but the pin and the store; an error unless it is the very rock that was pinned.
 pub fn from_pin(job: &Job<'_>, lock: &Lock) -> Result<Image> {
     let Job { session, app, .. } = *job;
-    if let Some(missing) = plan::missing(session, lock) {
+    if let Some(lost) = plan::lost(session, lock).first() {
         anyhow::bail!(
-            "the store has lost {missing}, which the pin of {0} names; run `cargo xtask checkpoint {0}`",
+            "the store has lost {}, which the pin of {1} names; run `cargo xtask pull {1}` where it was pushed, or \
+             `cargo xtask checkpoint {1}`, which makes a new pin",
+            lost.name,
             app.name
         );
     }

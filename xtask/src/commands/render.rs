@@ -11,7 +11,9 @@ use walkdir::WalkDir;
 
 use crate::app::App;
 use crate::cli::{Global, Render};
+use crate::digest::Digest;
 use crate::lock::Lock;
+use crate::plan::Drift;
 use crate::render::{self, File, Files, Templates};
 use crate::session::Session;
 use crate::workspace::write_whole;
@@ -58,12 +60,18 @@ pub fn write_app(session: &Session, templates: &Templates, app: &App, lock: Opti
     write(&rocks(session, app), &render::render(templates, app, lock)?)
 }
 
-/// Paths below `rocks/<app>` that are not as they would be rendered.
-pub fn stale(session: &Session, app: &App, lock: &Lock) -> Result<Vec<String>> {
+/// Files below `rocks/<app>` that are not as they would be rendered.
+pub fn stale(session: &Session, app: &App, lock: &Lock) -> Result<Vec<Drift>> {
     let templates = Templates::read(&session.workspace.templates())?;
     let files = render::render(&templates, app, Some(lock))?;
-    let paths = differing(&rocks(session, app), &files);
-    Ok(paths.iter().map(|path| path.display().to_string()).collect())
+    let folder = rocks(session, app);
+    let digest = |file: &File| Digest::of_value(&(Digest::of(&file.bytes), file.executable));
+    let drift = |path: PathBuf| Drift::NotRendered {
+        path: format!("rocks/{}/{}", app.name, path.display()),
+        pinned: files.get(&path).map(digest),
+        now: current(&folder.join(&path)).as_ref().map(digest),
+    };
+    Ok(differing(&folder, &files).into_iter().map(drift).collect())
 }
 
 fn differing(folder: &Path, files: &Files) -> Vec<PathBuf> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::app;
 use crate::checkpoint::{self, Log, restore_service};
@@ -10,7 +10,6 @@ use crate::cli::{Global, Restore};
 use crate::diagnostic::InputError;
 use crate::host;
 use crate::interrupt;
-use crate::lock::Host;
 use crate::progress::seconds;
 use crate::render::Templates;
 use crate::rock::Role;
@@ -41,17 +40,7 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         return Err(InputError::plain(wrong, "the last part is the container's port").into());
     }
     let lock = super::pin(session, &app)?;
-    match lock.host.refuses(&Host::this()?) {
-        Some(reason) if arguments.force_host => session.progress.warn(&format!(
-            "--force-host: {reason}; the restored process may end at any moment with an illegal instruction"
-        )),
-        Some(reason) => bail!(
-            "{} cannot be restored here: {reason}; run `cargo xtask checkpoint {0} --force` here, \
-             or try all the same with --force-host",
-            app.name
-        ),
-        None => {}
-    }
+    super::fits(session, &lock, arguments.force_host)?;
     let templates = Templates::read(&session.workspace.templates())?;
     let job = Job { session, templates: &templates, app: &app, source: &app.source, way: lock.way() };
     if global.locked {

@@ -10,6 +10,7 @@ use crate::cli::{Global, Verify};
 use crate::lock::Lock;
 use crate::pack::archive::read_manifest_digest;
 use crate::pack::verify::verify_archive;
+use crate::plan::Drift;
 use crate::rock::Role;
 use crate::session::Session;
 use crate::verify;
@@ -71,7 +72,7 @@ fn everything(session: &Session, app: &App, lock: &Lock, deep: bool) -> Result<V
     let stale = super::render::stale(session, app, lock)?;
     match stale.is_empty() {
         true => println!("{name}: rocks/{name} is fresh"),
-        false => findings.extend(stale.iter().map(|path| format!("rocks/{name}/{path} is not as rendered"))),
+        false => findings.extend(stale.iter().map(Drift::to_string)),
     }
     for (role, pinned) in [(Role::Checkpoint, lock.rocks.checkpoint), (Role::Restore, lock.rocks.restore)] {
         let path = super::rock_path(session, app, role);

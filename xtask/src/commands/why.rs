@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use crate::app;
 use crate::cli::{Global, Why};
 use crate::lock::Lock;
-use crate::plan::{self, Difference};
+use crate::plan::{self, Difference, Drift};
 use crate::render::Templates;
 use crate::rocks::Job;
 use crate::session::Session;
@@ -22,12 +22,12 @@ pub fn run(session: &Session, arguments: &Why, global: &Global) -> Result<()> {
     let source = super::source_of(&app, arguments.source.as_deref())?;
     let templates = Templates::read(&session.workspace.templates())?;
     let job = super::job(session, &app, &source, &templates)?;
-    let reasons = reasons(&job, &lock)?;
-    if reasons.is_empty() {
+    let drift = drift(&job, Some(&lock))?;
+    if drift.is_empty() {
         println!("{} is as it was pinned.", app.name);
         return Ok(());
     }
-    reasons.iter().for_each(|reason| println!("{reason}"));
+    drift.iter().for_each(|drift| println!("{drift}"));
     let state = plan::state(&job, Some(&lock))?;
     print!("{}", plan::checkpoint(&plan::inputs(&job)?, &state, false));
     Ok(())
@@ -35,27 +35,49 @@ pub fn run(session: &Session, arguments: &Why, global: &Global) -> Result<()> {
 
 /// With `--locked`: an error unless everything is as it was pinned.
 pub fn locked(job: &Job<'_>, lock: Option<&Lock>) -> Result<()> {
-    let name = &job.app.name;
-    let Some(lock) = lock else {
-        bail!("--locked: {name} has no pin; `cargo xtask checkpoint {name}` makes one")
-    };
-    let reasons = reasons(job, lock)?;
-    if !reasons.is_empty() {
-        bail!(
-            "--locked: {name} is not as it was pinned:\n  {}\n`cargo xtask checkpoint {name}` accepts it",
-            reasons.join("\n  ")
-        );
+    let drift = drift(job, lock)?;
+    if !drift.is_empty() {
+        bail!("{}", refusal(&job.app.name, &drift));
     }
     Ok(())
 }
 
-/// Every reason why the pin is not what would be made now.
-fn reasons(job: &Job<'_>, lock: &Lock) -> Result<Vec<String>> {
+/// What `--locked` says: each respect by its name with the old and the new value, and the commands that settle them.
+pub fn refusal(app: &str, drift: &[Drift]) -> String {
+    let lines: Vec<String> = drift.iter().map(Drift::to_string).collect();
+    let mut remedies: Vec<String> = drift.iter().map(|drift| format!("`{}`", drift.remedy(app))).collect();
+    remedies.sort();
+    remedies.dedup();
+    format!(
+        "--locked: {app} is not as it was pinned:\n  {}\n{} settles it",
+        lines.join("\n  "),
+        remedies.join(", then ")
+    )
+}
+
+/// Every respect in which the pin is not what would be made now.
+fn drift(job: &Job<'_>, lock: Option<&Lock>) -> Result<Vec<Drift>> {
+    let Some(lock) = lock else { return Ok(vec![Drift::NoPin]) };
     let inputs = plan::inputs_beside(job, lock)?;
-    let mut reasons: Vec<String> =
-        plan::differences(&inputs, &lock.inputs).iter().map(Difference::to_string).collect();
-    reasons.extend(plan::missing(job.session, lock).map(|what| format!("the store has lost {what}")));
-    let stale = super::render::stale(job.session, job.app, lock)?;
-    reasons.extend(stale.iter().map(|path| format!("rocks/{}/{path} is not as rendered", job.app.name)));
-    Ok(reasons)
+    let differences = plan::differences(&inputs, &lock.inputs);
+    let mut drift: Vec<Drift> = differences.into_iter().map(|one| in_words(job, lock, one)).collect();
+    drift.extend(plan::lost(job.session, lock).into_iter().map(Drift::Lost));
+    drift.extend(super::render::stale(job.session, job.app, lock)?);
+    Ok(drift)
+}
+
+/// Where the pin keeps more than an input's digest, a person is told that.
+fn in_words(job: &Job<'_>, lock: &Lock, difference: Difference) -> Drift {
+    let (pinned, now) = match difference.name.as_str() {
+        "source" => (lock.source.from.clone(), job.source.title()),
+        "engine" => (
+            format!("{} by {}", lock.engine, lock.packer.name),
+            format!("{} by {}", job.way.engine, job.way.packer),
+        ),
+        _ => return Drift::input(difference),
+    };
+    match pinned == now {
+        true => Drift::input(difference),
+        false => Drift::Input { difference, pinned, now },
+    }
 }

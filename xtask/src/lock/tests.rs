@@ -118,7 +118,7 @@ fn a_list_of_files_that_was_edited() {
 fn hosts() {
     let host = |architecture: &str, flags: &[&str]| Host {
         architecture: architecture.into(),
-        kernel: flags.len().to_string(),
+        kernel: "6.12.0-13-amd64".into(),
         cpu_vendor: architecture.into(),
         cpu_flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
     };
@@ -136,6 +136,17 @@ fn hosts() {
     // What another kernel does not show is no reason.
     let seen = Host { cpu_flags: ["avx", "nopl"].map(String::from).to_vec(), ..host("x86_64", &[]) };
     assert_eq!(seen.refuses(&host("x86_64", &["avx"])), None);
+    // A newer kernel knows what an older one did, and a distribution's own number says nothing.
+    for (kernel, expected) in [
+        ("6.12.0", None),
+        ("6.13.0-rc1", None),
+        ("10.0.0", None),
+        ("nonsense", None),
+        ("6.9.12-amd64", Some("its kernel is 6.9.12-amd64, older than 6.12.0-13-amd64")),
+        ("5.15.0", Some("older than 6.12.0")),
+    ] {
+        check(Host { kernel: kernel.into(), ..dumped.clone() }, expected);
+    }
     check(host("aarch64", &["avx", "avx2", "sse"]), Some("made on x86_64, this machine is aarch64"));
     assert_eq!(Host::this().unwrap().refuses(&Host::this().unwrap()), None);
 }

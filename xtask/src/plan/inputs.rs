@@ -10,7 +10,7 @@ use crate::app::{App, Profile, Source};
 use crate::debian::RootSpec;
 use crate::digest::Digest;
 use crate::engine::{CRIU_OPTIONS, Engine};
-use crate::lock::Lock;
+use crate::lock::{Lock, Object};
 use crate::memo::Memo;
 use crate::pebble;
 use crate::render;
@@ -113,22 +113,9 @@ pub fn inputs_beside(job: &Job<'_>, lock: &Lock) -> Result<Inputs> {
     Ok(inputs)
 }
 
-/// The first thing a pin names that the store has not, without which there is nothing to pack the restore rock from.
-pub fn missing(session: &Session, lock: &Lock) -> Option<&'static str> {
-    let lost = |digest: &Digest, size| !session.store.has(digest, size);
-    if lock.data.files.iter().any(|file| file.sha256.is_some_and(|sum| lost(&sum, file.size))) {
-        Some("the checkpoint data")
-    } else if lost(&lock.source.jar, lock.source.jar_size) {
-        Some("the jar")
-    } else if lock.base.as_ref().is_some_and(|base| lost(&base.digest, base.size)) {
-        Some("the base layer")
-    } else if lock.pebble.as_ref().is_some_and(|pebble| lost(&pebble.digest, pebble.size)) {
-        Some("Pebble")
-    } else if lock.class_archive.as_ref().is_some_and(|archive| lost(&archive.digest, archive.size)) {
-        Some("the class archive")
-    } else {
-        None
-    }
+/// What a pin names and the store has not; nothing can be packed without it.
+pub fn lost(session: &Session, lock: &Lock) -> Vec<Object> {
+    lock.objects().into_iter().filter(|object| !session.store.has(&object.digest, object.size)).collect()
 }
 
 /// Looks at what is there.
@@ -137,7 +124,7 @@ pub fn state(job: &Job<'_>, lock: Option<&Lock>) -> Result<State> {
     let native = way.packer == Packer::Native;
     Ok(State {
         pinned: lock.map(|lock| lock.inputs.clone()),
-        missing: lock.and_then(|lock| missing(session, lock)),
+        missing: lock.and_then(|lock| lost(session, lock).first().map(|object| object.kind)),
         repack: None,
         base: !native || base(app).cached(session)?.is_some(),
         pebble: !native || pebble::cached(session)?.is_some(),

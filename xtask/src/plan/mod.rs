@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::digest::Digest;
+use crate::lock::ObjectKind;
 
+mod drift;
 mod inputs;
 
-pub use inputs::{
-    Archive, archive, archive_memo, base, inputs, inputs_beside, missing, state, wants_archive,
-};
+pub use drift::Drift;
+pub use inputs::{Archive, archive, archive_memo, base, inputs, inputs_beside, lost, state, wants_archive};
 
 /// One step on the way from app.toml to a restored application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +76,7 @@ pub enum Reason {
     /// These inputs differ from the pin's.
     Changed(Vec<String>),
     /// The pin names something the store has not.
-    Missing(&'static str),
+    Missing(ObjectKind),
     /// Nothing of it is in the store yet.
     NotMade,
     /// The inputs are the pin's, but the restore rock would differ.
@@ -127,7 +128,7 @@ pub struct State {
     /// What the pin was made from, if there is one.
     pub pinned: Option<Inputs>,
     /// The first thing the pin names and the store has not.
-    pub missing: Option<&'static str>,
+    pub missing: Option<ObjectKind>,
     /// Why the restore rock must be packed again though no input has changed.
     pub repack: Option<Reason>,
     /// Whether the base layer is in the store.
@@ -212,13 +213,6 @@ pub struct Difference {
     pub now: Option<Digest>,
 }
 
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |digest: &Option<Digest>| digest.map_or("none".to_owned(), |digest| digest.short());
-        write!(f, "{} changed: {} was pinned, now {}", self.name, shown(&self.pinned), shown(&self.now))
-    }
-}
-
 /// The inputs that differ.
 pub fn differences(now: &Inputs, pinned: &Inputs) -> Vec<Difference> {
     let names = now.keys().chain(pinned.keys().filter(|name| !now.contains_key(*name)));
@@ -283,7 +277,7 @@ mod tests {
         );
         // An input that an older tool did not know of.
         check(&[now[0], now[1], now[2], ("new", "1")], state(), false, &whole);
-        check(&now, State { missing: Some("the jar"), ..state() }, false, &whole);
+        check(&now, State { missing: Some(ObjectKind::Jar), ..state() }, false, &whole);
         check(
             &now,
             State { repack: Some(Reason::Drifted), ..state() },

@@ -86,7 +86,7 @@ fn a_full_disk_leaves_the_old_pin() {
         "the checkpoint data could not be collected",
         "No space left on device",
         disk.path(),
-        "cargo xtask clean",
+        "cargo xtask gc",
     ]);
     assert_eq!(workspace.pinned(), before, "the old pin was touched");
     workspace.assert_nothing_left_in(state);

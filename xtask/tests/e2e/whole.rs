@@ -237,7 +237,7 @@ fn verified(workspace: &Workspace) {
     flip(&restore, 1 << 20);
     let compose = workspace.root().join(format!("rocks/{APP}/restore/compose.yaml"));
     flip(&compose, 0);
-    wrong("restore/compose.yaml is not as rendered");
+    wrong("file-not-rendered: rocks/sample/restore/compose.yaml would be rendered as ");
     flip(&compose, 0);
     workspace.succeed(&["verify", APP]);
     locked(workspace);
@@ -255,13 +255,13 @@ fn locked(workspace: &Workspace) {
         assert_eq!(output.code, Some(1), "{output}");
         output.assert_says(&[
             "--locked",
-            "requests changed: ",
+            "requests-changed: ",
             " was pinned, now ",
             "cargo xtask checkpoint",
         ]);
     }
     let why = workspace.succeed(&["why", APP]).stdout;
-    assert!(why.starts_with("requests changed: ") && why.contains("run, warm up and dump"), "{why}");
+    assert!(why.starts_with("requests-changed: ") && why.contains("run, warm up and dump"), "{why}");
     workspace.edit(&workspace.toml(), "repeat = 21", "repeat = 20");
     assert_eq!(workspace.pinned(), before);
 }

@@ -10,7 +10,7 @@ use self::work::Work;
 use crate::app;
 use crate::cli::{Checkpoint, Global};
 use crate::host;
-use crate::lock::{Host, Lock};
+use crate::lock::{Lock, ObjectKind};
 use crate::pack::{Image, import};
 use crate::plan::{self, Reason, Step};
 use crate::render::Templates;
@@ -18,7 +18,7 @@ use crate::rocks::{self, Job};
 use crate::session::Session;
 use crate::way::Packer;
 
-mod pin;
+pub mod pin;
 mod work;
 
 /// Plans, then carries the plan out.
@@ -52,13 +52,8 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
         anyhow::bail!("--locked: this would be done:\n{plan}`cargo xtask checkpoint {}` does it", app.name);
     }
     crate::render::render(&templates, &app, lock.as_ref())?;
-    if let (Some(lock), false, true) = (&lock, plan.has(Step::Dump), plan.has(Step::Prove))
-        && let Some(reason) = lock.host.refuses(&Host::this()?)
-    {
-        anyhow::bail!(
-            "{} cannot be restored here: {reason}; --force dumps it anew on this machine",
-            app.name
-        );
+    if let (Some(lock), false, true) = (&lock, plan.has(Step::Dump), plan.has(Step::Prove)) {
+        super::fits(session, lock, false)?;
     }
     if plan.0.len() > 1 {
         host::ensure(&host::for_checkpoint(&job, &plan), global.install, &session.progress)?;
@@ -73,7 +68,7 @@ fn repack(job: &Job<'_>, lock: &Lock) -> Result<Option<Reason>> {
     let present = import::read_image(&job.session.store, &lock.rocks.restore).is_ok();
     match job.way.packer {
         // No two runs of rockcraft give the same bytes, so there is nothing to compare with.
-        Packer::Rockcraft => Ok((!present).then_some(Reason::Missing("the restore rock"))),
+        Packer::Rockcraft => Ok((!present).then_some(Reason::Missing(ObjectKind::Rock))),
         Packer::Native => {
             let parts = super::pack::parts_of(lock)?;
             let packed = rocks::restore(job, &parts, &lock.data.files, &lock.data.mapped)?;

@@ -13,15 +13,32 @@ use crate::lock::{
     Data, DataFile, Host, Lock, LockedArchive, LockedBase, LockedCapabilities, LockedPacker, LockedPebble,
     LockedRocks, LockedSource, SCHEMA,
 };
+use crate::pack::Image;
 use crate::report::Report;
 use crate::rock::Role;
 use crate::rocks::{Job, native};
 use crate::runtime::Runtime;
 
+/// Writes the rocks, then the pin, then what is rendered from it. Whatever ends it leaves the old pin or the new one,
+/// and the next run does the rest.
+pub fn write(job: &Job<'_>, lock: &Lock, checkpoint: Option<&Image>, restore: &Image) -> Result<()> {
+    let Job { session, templates, app, .. } = *job;
+    if let Some(image) = checkpoint {
+        commands::write_rock(session, app, Role::Checkpoint, image)?;
+    }
+    commands::write_rock(session, app, Role::Restore, restore)?;
+    // The last moment at which a signal leaves the old pin; past it, what belongs to the new one is finished.
+    interrupt::check()?;
+    lock.write(&session.workspace.lock(&app.name))?;
+    // The restore rock's rendered files hold the sums of the data.
+    commands::render::write_app(session, templates, app, Some(lock))?;
+    Ok(())
+}
+
 impl Work<'_> {
     /// Everything the lock names is in the store by now, and has been proven: it is written last.
     pub fn pin(&self, made: &Made, runtime: &Runtime) -> Result<()> {
-        let Job { session, templates, app, source, way } = self.job;
+        let Job { session, app, source, way, .. } = self.job;
         let engine = way.engine;
         let parts = self.parts(made)?;
         let jar = parts.jar().context("a jar")?;
@@ -46,6 +63,7 @@ impl Work<'_> {
             created,
             packer: LockedPacker { name: way.packer, version: parts.version() },
             engine,
+            engine_version: parts.native().and_then(|parts| engine.version(&parts.base.packages)),
             pid,
             answers: answers.to_vec(),
             inputs: self.inputs.clone(),
@@ -88,15 +106,7 @@ impl Work<'_> {
                 mapped,
             },
         };
-        if let Some(image) = &made.checkpoint {
-            commands::write_rock(session, app, Role::Checkpoint, image)?;
-        }
-        commands::write_rock(session, app, Role::Restore, restore)?;
-        // The last moment at which a signal leaves the old pin; past it, what belongs to the new one is finished.
-        interrupt::check()?;
-        lock.write(&session.workspace.lock(&app.name))?;
-        // The restore rock's rendered files hold the sums of the data.
-        commands::render::write_app(session, templates, app, Some(&lock))?;
+        write(&self.job, &lock, made.checkpoint.as_ref(), restore)?;
         if let (Some(dumped), Some(restored)) = (&made.dumped, made.restored) {
             Report { cold: dumped.cold, restored, froze: dumped.froze }
                 .write(&session.workspace, &app.name)?;
