@@ -11,7 +11,8 @@ use crate::cli::{Cli, Command};
 use crate::diagnostic::InputError;
 use crate::host;
 use crate::lock::{Host, Lock};
-use crate::pack::{Image, archive};
+use crate::pack::Image;
+use crate::pack::archive::{self, Prepared};
 use crate::progress::Verbosity;
 use crate::render::{Templates, rock_name};
 use crate::rock::Role;
@@ -192,13 +193,20 @@ fn rock_path(session: &Session, app: &App, role: Role) -> PathBuf {
 
 /// Writes a rock as an OCI archive.
 fn write_rock(session: &Session, app: &App, role: Role, image: &Image) -> Result<PathBuf> {
+    if let Some(prepared) = prepare_rock(session, app, role, image)? {
+        prepared.place()?;
+    }
+    Ok(rock_path(session, app, role))
+}
+
+/// A rock as an OCI archive, but for its last rename; none where it is in its place already.
+fn prepare_rock(session: &Session, app: &App, role: Role, image: &Image) -> Result<Option<Prepared>> {
     session.workspace.state_folder("rocks")?;
     let path = rock_path(session, app, role);
     if archive::read_manifest_digest(&path).is_ok_and(|digest| digest == image.manifest) {
-        return Ok(path);
+        return Ok(None);
     }
-    archive::write_archive(&session.store, image, &app.version, &path)?;
-    Ok(path)
+    archive::prepare_archive(&session.store, image, &app.version, &path).map(Some)
 }
 
 /// Removes temporary files of runs that were killed.

@@ -13,6 +13,7 @@ use crate::pack::verify::verify_archive;
 use crate::plan::Drift;
 use crate::rock::Role;
 use crate::session::Session;
+use crate::signature;
 use crate::verify;
 
 /// Verifies one application or all that have a pin.
@@ -46,10 +47,16 @@ pub fn run(session: &Session, arguments: &Verify, global: &Global) -> Result<()>
                 continue;
             }
         };
-        let findings = match &arguments.rock {
+        let mut findings = match &arguments.rock {
             Some(rock) => this_rock(&app, &lock, rock),
             None => everything(session, &app, &lock, arguments.deep)?,
         };
+        let path = session.workspace.lock(&name);
+        match signature::check(&path, &lock.text()?, &app.pin.signed_by) {
+            Err(error) => findings.push(format!("{error:#}")),
+            Ok(()) if !app.pin.signed_by.is_empty() => println!("{name}: signed by a key of pin.signed-by"),
+            Ok(()) => {}
+        }
         for finding in &findings {
             println!("{name}: WRONG  {finding}");
         }

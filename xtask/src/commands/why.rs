@@ -45,14 +45,11 @@ pub fn locked(job: &Job<'_>, lock: Option<&Lock>) -> Result<()> {
 /// What `--locked` says: each respect by its name with the old and the new value, and the commands that settle them.
 pub fn refusal(app: &str, drift: &[Drift]) -> String {
     let lines: Vec<String> = drift.iter().map(Drift::to_string).collect();
-    let mut remedies: Vec<String> = drift.iter().map(|drift| format!("`{}`", drift.remedy(app))).collect();
-    remedies.sort();
-    remedies.dedup();
-    format!(
-        "--locked: {app} is not as it was pinned:\n  {}\n{} settles it",
-        lines.join("\n  "),
-        remedies.join(", then ")
-    )
+    let remedies: Vec<String> = drift.iter().map(|drift| drift.remedy(app)).collect();
+    // A checkpoint renders and finds again whatever was lost.
+    let best = remedies.iter().find(|remedy| remedy.contains(" checkpoint ")).or(remedies.first());
+    let remedy = best.map_or("", String::as_str);
+    format!("--locked: {app} is not as it was pinned:\n  {}\n`{remedy}` settles it", lines.join("\n  "))
 }
 
 /// Every respect in which the pin is not what would be made now.

@@ -4,7 +4,7 @@
 use std::fs::Permissions;
 use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::{
@@ -43,6 +43,28 @@ pub fn write_layout(store: &Store, image: &Image, reference: &str, dir: &Path) -
 /// Writes the image as one OCI archive, readable by `podman load -i` and `oci-archive:`; returns its size in
 /// bytes. Every blob is verified while it is copied. `file` appears complete or not at all.
 pub fn write_archive(store: &Store, image: &Image, reference: &str, file: &Path) -> Result<u64> {
+    prepare_archive(store, image, reference, file)?.place()
+}
+
+/// An OCI archive that is whole and on the disk, but not in its place yet. Dropped, it leaves nothing.
+pub struct Prepared {
+    partial: tempfile::NamedTempFile,
+    file: PathBuf,
+}
+
+impl Prepared {
+    /// Puts it in its place; returns its size in bytes.
+    pub fn place(self) -> Result<u64> {
+        let Prepared { partial, file } = self;
+        let size = partial.as_file().metadata()?.len();
+        partial.persist(&file).with_context(|| format!("cannot replace {}", file.display()))?;
+        sync_folder(file.parent().unwrap_or(Path::new(".")))?;
+        Ok(size)
+    }
+}
+
+/// The long part of [`write_archive`]: everything but the last rename.
+pub fn prepare_archive(store: &Store, image: &Image, reference: &str, file: &Path) -> Result<Prepared> {
     let name = file.file_name().with_context(|| format!("`{}` names no file", file.display()))?;
     let folder = match file.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -55,12 +77,9 @@ pub fn write_archive(store: &Store, image: &Image, reference: &str, file: &Path)
         .tempfile_in(folder)?;
     write_tar(store, image, reference, partial.as_file_mut())
         .with_context(|| format!("cannot write {}", file.display()))?;
-    let size = partial.as_file().metadata()?.len();
     partial.as_file().set_permissions(Permissions::from_mode(0o644))?;
     partial.as_file().sync_all()?;
-    partial.persist(file).with_context(|| format!("cannot replace {}", file.display()))?;
-    sync_folder(folder)?;
-    Ok(size)
+    Ok(Prepared { partial, file: folder.join(name) })
 }
 
 /// Digest of the manifest that an OCI archive's index names.

@@ -237,7 +237,7 @@ fn verified(workspace: &Workspace) {
     flip(&restore, 1 << 20);
     let compose = workspace.root().join(format!("rocks/{APP}/restore/compose.yaml"));
     flip(&compose, 0);
-    wrong("file-not-rendered: rocks/sample/restore/compose.yaml would be rendered as ");
+    wrong(&format!("file-not-rendered: rocks/{APP}/restore/compose.yaml would be rendered as "));
     flip(&compose, 0);
     workspace.succeed(&["verify", APP]);
     locked(workspace);

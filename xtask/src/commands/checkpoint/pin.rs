@@ -13,25 +13,42 @@ use crate::lock::{
     Data, DataFile, Host, Lock, LockedArchive, LockedBase, LockedCapabilities, LockedPacker, LockedPebble,
     LockedRocks, LockedSource, SCHEMA,
 };
-use crate::pack::Image;
+use crate::pack::{Image, import};
 use crate::report::Report;
 use crate::rock::Role;
 use crate::rocks::{Job, native};
 use crate::runtime::Runtime;
 
-/// Writes the rocks, then the pin, then what is rendered from it. Whatever ends it leaves the old pin or the new one,
-/// and the next run does the rest.
+/// Writes the pin, and around it what belongs to it: the rocks are on the disk before, so that a full one leaves the old
+/// pin, and come into their places after, so that the old pin keeps its own. What ends it in between leaves the old pin
+/// or the new one, and [`settle`] does the rest on the next run.
 pub fn write(job: &Job<'_>, lock: &Lock, checkpoint: Option<&Image>, restore: &Image) -> Result<()> {
     let Job { session, templates, app, .. } = *job;
-    if let Some(image) = checkpoint {
-        commands::write_rock(session, app, Role::Checkpoint, image)?;
+    let rocks = [(Role::Checkpoint, checkpoint), (Role::Restore, Some(restore))];
+    let mut prepared = Vec::new();
+    for (role, image) in rocks.into_iter().filter_map(|(role, image)| Some((role, image?))) {
+        prepared.extend(commands::prepare_rock(session, app, role, image)?);
     }
-    commands::write_rock(session, app, Role::Restore, restore)?;
     // The last moment at which a signal leaves the old pin; past it, what belongs to the new one is finished.
     interrupt::check()?;
     lock.write(&session.workspace.lock(&app.name))?;
+    for rock in prepared {
+        rock.place()?;
+    }
     // The restore rock's rendered files hold the sums of the data.
     commands::render::write_app(session, templates, app, Some(lock))?;
+    Ok(())
+}
+
+/// Finishes what an earlier run was kept from: rendered files, and packed rocks whose pieces the store has.
+pub fn settle(job: &Job<'_>, lock: &Lock) -> Result<()> {
+    let Job { session, templates, app, .. } = *job;
+    commands::render::write_app(session, templates, app, Some(lock))?;
+    for (role, pinned) in [(Role::Checkpoint, lock.rocks.checkpoint), (Role::Restore, lock.rocks.restore)] {
+        if let Ok(image) = import::read_image(&session.store, &pinned) {
+            commands::write_rock(session, app, role, &image)?;
+        }
+    }
     Ok(())
 }
 

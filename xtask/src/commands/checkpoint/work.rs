@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 
 use anyhow::{Context, Result};
 
+use super::pin;
 use crate::app::Source;
 use crate::checkpoint::{self, Dumped, Start};
 use crate::commands;
@@ -47,8 +48,7 @@ impl Work<'_> {
     /// Carries the plan out, and says what came of it.
     pub fn carry_out(&self, plan: &Plan) -> Result<()> {
         if plan.0.len() == 1 {
-            let Job { session, templates, app, .. } = self.job;
-            commands::render::write_app(session, templates, app, self.lock)?;
+            pin::settle(&self.job, self.lock.context("a pin")?)?;
             return self.say_unchanged();
         }
         let made = self.make(plan)?;

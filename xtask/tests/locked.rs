@@ -1,0 +1,151 @@
+//! `--locked`: every command that could change something refuses, and names what differs, with both values and the
+//! command that settles it.
+
+mod support {
+    pub mod shop;
+}
+
+use support::shop::{APP, Shop, said};
+
+/// After `change`, each command refuses with every phrase and changes nothing.
+#[track_caller]
+fn refused(commands: &[&[&str]], change: impl FnOnce(&Shop), phrases: &[&str]) {
+    let shop = Shop::new();
+    change(&shop);
+    let before = (shop.objects(), std::fs::read(shop.lock_path()).ok());
+    for words in commands {
+        let words: Vec<&str> = words.iter().copied().chain(["--locked"]).collect();
+        let ran = shop.run(&words);
+        let said = said(&ran);
+        assert_eq!(ran.status.code(), Some(1), "{words:?}: {said}");
+        for phrase in phrases {
+            assert!(said.contains(phrase), "{words:?}: `{phrase}` is not in\n{said}");
+        }
+        assert_eq!((shop.objects(), std::fs::read(shop.lock_path()).ok()), before, "{words:?}");
+    }
+}
+
+const ALL: [&[&str]; 3] = [&["checkpoint", APP], &["restore", APP], &["pack", APP, "restore"]];
+
+fn edit(shop: &Shop, more: &str) {
+    let text = std::fs::read_to_string(shop.toml()).unwrap();
+    std::fs::write(shop.toml(), text + more).unwrap();
+}
+
+#[test]
+fn what_is_as_it_was_pinned_is_packed() {
+    let shop = Shop::new();
+    let packed = shop.succeed(&["pack", APP, "restore", "--locked"]);
+    assert!(packed.contains(&shop.lock().rocks.restore.to_string()), "{packed}");
+    shop.succeed(&["why", APP]);
+    shop.succeed(&["verify", APP, "--deep"]);
+    shop.succeed(&["render", APP, "--locked"]);
+}
+
+#[test]
+fn each_respect_is_named() {
+    refused(
+        &ALL[..1],
+        |shop| std::fs::remove_file(shop.lock_path()).unwrap(),
+        &["no-pin: a pin was expected"],
+    );
+    let remedy = "`cargo xtask checkpoint shop` settles it";
+    refused(
+        &ALL,
+        |shop| {
+            let text = std::fs::read_to_string(shop.toml()).unwrap();
+            std::fs::write(shop.toml(), text.replace("shop:1.0", "shop:1.1")).unwrap();
+        },
+        &[
+            "source-changed: maven com.example:shop:1.0 was pinned, now it is maven com.example:shop:1.1",
+            remedy,
+        ],
+    );
+    refused(
+        &ALL,
+        |shop| edit(shop, "http.port = 8081\n"),
+        &["requests-changed: ", "restore-files-changed: ", remedy],
+    );
+    refused(
+        &ALL,
+        |shop| edit(shop, "rock.packages = [\"tini\"]\n"),
+        &["base-changed: ", " was pinned, now it is "],
+    );
+    refused(
+        &ALL,
+        |shop| {
+            let file = shop.lock().data.files[2].clone();
+            std::fs::remove_file(shop.store().path(&file.sha256.unwrap())).unwrap();
+        },
+        &[
+            "data-lost: /checkpoint-data/pages-1.img ",
+            "the store has lost it",
+            "`cargo xtask pull shop` settles it",
+        ],
+    );
+    refused(
+        &ALL,
+        |shop| std::fs::write(shop.root().join("rocks/shop/restore/compose.yaml"), "").unwrap(),
+        &[
+            "file-not-rendered: rocks/shop/restore/compose.yaml would be rendered as ",
+            "`cargo xtask render shop`",
+        ],
+    );
+    refused(
+        &[&["render", APP], &["render"]],
+        |shop| std::fs::write(shop.root().join("rocks/shop/restore/compose.yaml"), "").unwrap(),
+        &["rocks/ is not fresh"],
+    );
+}
+
+#[test]
+fn a_signature_that_is_wanted() {
+    let shop = Shop::new();
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let key = shop.beside("minisign.key");
+    std::fs::write(&key, pair.sk.to_box(None).unwrap().to_string()).unwrap();
+    edit(&shop, &format!("pin.signed-by = [\"{}\"]\n", pair.pk.to_base64()));
+    let packs = ["pack", APP, "restore"];
+    for words in [&packs[..], &["restore", APP], &["verify", APP], &["why", APP]] {
+        shop.refused(words, "checkpoint.lock is not signed, and pin.signed-by wants a signature");
+    }
+    let signed = shop.succeed(&["sign", APP, "--key", key.to_str().unwrap()]);
+    assert!(signed.starts_with("apps/shop/checkpoint.lock.minisig\n"), "{signed}");
+    shop.succeed(&packs);
+    // A new pin is not signed by the signature of the old one, which goes.
+    shop.pin(2);
+    shop.refused(&packs, "is not signed");
+    let other = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    std::fs::write(&key, other.sk.to_box(None).unwrap().to_string()).unwrap();
+    shop.refused(&["sign", APP, "--key", key.to_str().unwrap()], "pin.signed-by does not name the key");
+    shop.refused(&packs, "no key of pin.signed-by has made its signature");
+}
+
+#[test]
+fn gc_keeps_what_a_lock_names() {
+    let shop = Shop::new();
+    let old = shop.beside("old.lock");
+    std::fs::copy(shop.lock_path(), &old).unwrap();
+    shop.pin(2);
+    shop.store().add_bytes(b"nobody's").unwrap();
+    let first = shop.succeed(&["gc", "--keep", old.to_str().unwrap()]);
+    assert!(first.starts_with("freed "), "{first}");
+    let lock = shop.lock();
+    let named = |digest| shop.objects().contains(&xtask::digest::Digest::hex(&digest));
+    assert!(lock.objects().iter().all(|object| named(object.digest)));
+    let kept = xtask::lock::Lock::read(&old).unwrap().unwrap();
+    assert!(kept.objects().iter().all(|object| named(object.digest)));
+    assert!(!named(xtask::digest::Digest::of("nobody's")));
+    shop.succeed(&["gc"]);
+    assert!(!kept.data.files.iter().filter_map(|file| file.sha256).any(named));
+    assert!(lock.objects().iter().all(|object| named(object.digest)));
+    shop.succeed(&["pack", APP, "restore", "--locked"]);
+    // A lock that can't be read might name anything.
+    let before = shop.objects();
+    std::fs::write(shop.lock_path(), "schema = 99").unwrap();
+    shop.refused(&["gc"], "its schema is 99");
+    shop.refused(&["clean"], "its schema is 99");
+    assert_eq!(shop.objects(), before);
+    shop.succeed(&["clean", "--all"]);
+    assert_eq!(shop.objects(), Vec::<String>::new());
+}
