@@ -9,15 +9,14 @@ use std::error::Error;
 use std::fmt;
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use tempfile::TempPath;
 
 use crate::digest::{Digest, Hasher};
+use crate::workspace::{locked_temporary, remove_unlocked};
 
 /// Bytes read and written at a time: system calls then cost nothing beside hashing.
 const BUFFER: usize = 1 << 20;
@@ -69,18 +68,9 @@ impl Store {
 
     /// A writer for a new object.
     pub fn writer(&self) -> Result<StoreWriter> {
-        loop {
-            let named = tempfile::NamedTempFile::new_in(self.partial()).map_err(|e| self.explain(e))?;
-            let (file, path) = named.into_parts();
-            // `sweep` in another process can come between creation and lock: it then holds the lock or has
-            // removed the file, and we take another.
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK) => continue,
-                Err(error) => return Err(self.explain(error.into()).into()),
-                Ok(()) if file.metadata()?.nlink() == 0 => continue,
-                Ok(()) => return Ok(StoreWriter::new(self.clone(), file, path)),
-            }
-        }
+        let named = locked_temporary(&self.partial(), "").map_err(|e| self.explain(e))?;
+        let (file, path) = named.into_parts();
+        Ok(StoreWriter::new(self.clone(), file, path))
     }
 
     /// Stores `bytes`.
@@ -127,11 +117,7 @@ impl Store {
         let mut removed = 0;
         for entry in fs_err::read_dir(self.partial())? {
             let path = entry?.path();
-            // A file that is gone by now was committed or dropped by its writer.
-            let Ok(file) = File::open(&path) else { continue };
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-                && std::fs::remove_file(&path).is_ok()
-            {
+            if remove_unlocked(&path)? {
                 removed += 1;
             }
         }

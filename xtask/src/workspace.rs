@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use fs_err as fs;
 use rustix::fs::FlockOperation;
+use tempfile::NamedTempFile;
 
 use crate::interrupt;
 
@@ -139,12 +140,63 @@ fn give_to_owner_of(folder: &Path, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// How the name of a file begins that will be renamed once it is whole.
+const PARTIAL: &str = ".partial-";
+
+/// A file that will be renamed within its folder once it is whole. Those of killed processes go: their locks died with
+/// them.
+pub fn partial(folder: &Path) -> Result<NamedTempFile> {
+    sweep_partial(folder)?;
+    Ok(locked_temporary(folder, PARTIAL)?)
+}
+
+/// Removes what killed processes left half-written in a folder; returns how many files.
+pub fn sweep_partial(folder: &Path) -> Result<usize> {
+    let mut removed = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL) && remove_unlocked(&entry.path())? {
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes a file unless a living process has locked it; whether it did. One that is gone by now was renamed or dropped
+/// by its writer, and one that can't be opened is somebody else's.
+pub fn remove_unlocked(path: &Path) -> Result<bool> {
+    let Ok(file) = std::fs::File::open(path) else { return Ok(false) };
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(false);
+    }
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A temporary file that is locked as long as it is open.
+pub fn locked_temporary(folder: &Path, prefix: &str) -> std::io::Result<NamedTempFile> {
+    loop {
+        let file = tempfile::Builder::new().prefix(prefix).tempfile_in(folder)?;
+        // A sweep in another process can come between creation and lock: it then holds the lock or has removed the
+        // file, and we take another.
+        match rustix::fs::flock(file.as_file(), FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(error.into()),
+            Ok(()) if file.as_file().metadata()?.nlink() == 0 => {}
+            Ok(()) => return Ok(file),
+        }
+    }
+}
+
 /// Writes a file whole or not at all: beside it, synced, renamed, folder synced.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     use std::io::Write;
     let folder = path.parent().context("a file has a folder")?;
     create_folder(folder)?;
-    let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
+    let mut file = partial(folder)?;
     give_to_owner_of(folder, file.path())?;
     file.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))?;
     file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;

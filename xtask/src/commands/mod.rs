@@ -210,7 +210,7 @@ fn prepare_rock(session: &Session, app: &App, role: Role, image: &Image) -> Resu
 }
 
 /// Removes temporary files of runs that were killed.
-fn sweep(session: &Session) -> Result<()> {
+pub fn sweep(session: &Session) -> Result<()> {
     session.store.sweep()?;
     for entry in fs::read_dir(session.workspace.state_folder("tmp")?)? {
         let entry = entry?;

@@ -20,6 +20,7 @@ use crate::way::Packer;
 pub fn run(session: &Session, arguments: &Pack, global: &Global) -> Result<()> {
     let app = app::load(&session.workspace.root, &arguments.app)?.app;
     let templates = Templates::read(&session.workspace.templates())?;
+    let _shared = if global.plan { None } else { Some(session.workspace.sharing()?) };
     let image = match arguments.role {
         Role::Checkpoint => {
             let source = super::source_of(&app, arguments.source.as_deref())?;

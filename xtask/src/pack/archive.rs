@@ -16,6 +16,7 @@ use super::image::{Image, canonical_json, descriptor};
 use super::layer::{Blob, append_object, plain_header};
 use crate::digest::Digest;
 use crate::store::{Store, sync_folder};
+use crate::workspace::partial;
 
 /// An index of ours has a few hundred bytes; nobody may make us read gigabytes of one.
 const INDEX_LIMIT: u64 = 1 << 20;
@@ -70,11 +71,8 @@ pub fn prepare_archive(store: &Store, image: &Image, reference: &str, file: &Pat
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    // A random part in the name: two processes may write the same archive, and each renames its own.
-    let mut partial = tempfile::Builder::new()
-        .prefix(&format!("{}.", name.to_string_lossy()))
-        .suffix(".partial")
-        .tempfile_in(folder)?;
+    // Two processes may write the same archive, and each renames its own.
+    let mut partial = partial(folder)?;
     write_tar(store, image, reference, partial.as_file_mut())
         .with_context(|| format!("cannot write {}", file.display()))?;
     partial.as_file().set_permissions(Permissions::from_mode(0o644))?;

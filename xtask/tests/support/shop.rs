@@ -46,7 +46,10 @@ const STATUS: &str = "Package: criu\nStatus: install ok installed\nArchitecture:
 
 /// A repository in a folder of its own.
 pub struct Shop {
-    folder: TempDir,
+    /// Removed with the value.
+    #[expect(dead_code, reason = "it is dropped, and does no more")]
+    folder: Option<TempDir>,
+    top: PathBuf,
 }
 
 /// A pin and the rocks it names, not written yet.
@@ -69,7 +72,7 @@ impl Shop {
 
     /// A repository that was never worked in.
     pub fn unpinned() -> Shop {
-        let shop = Shop { folder: tempfile::tempdir().unwrap() };
+        let shop = Shop::empty();
         let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates");
         copy(&templates, &shop.root().join("templates"));
         fs::create_dir_all(shop.root().join("apps").join(APP)).unwrap();
@@ -79,7 +82,7 @@ impl Shop {
 
     /// What git would bring to another machine: everything but target/.
     pub fn elsewhere(&self) -> Shop {
-        let shop = Shop { folder: tempfile::tempdir().unwrap() };
+        let shop = Shop::empty();
         for name in ["templates", "apps", "rocks"] {
             copy(&self.root().join(name), &shop.root().join(name));
         }
@@ -88,19 +91,34 @@ impl Shop {
 
     /// A whole copy, to be spoilt.
     pub fn copy(&self) -> Shop {
-        let shop = Shop { folder: tempfile::tempdir().unwrap() };
+        let shop = Shop::empty();
         copy(&self.root(), &shop.root());
         shop
     }
 
+    /// One that another process made.
+    pub fn at(top: &Path) -> Shop {
+        Shop { folder: None, top: top.to_owned() }
+    }
+
+    fn empty() -> Shop {
+        let folder = tempfile::tempdir().unwrap();
+        Shop { top: folder.path().to_owned(), folder: Some(folder) }
+    }
+
+    /// The folder that holds the repository.
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
     /// Top of the repository.
     pub fn root(&self) -> PathBuf {
-        self.folder.path().join("repository")
+        self.top.join("repository")
     }
 
     /// A folder beside the repository.
     pub fn beside(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.top.join(name)
     }
 
     /// The application's app.toml.
@@ -159,7 +177,7 @@ impl Shop {
     /// The tool with these words.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(words).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(words).current_dir(&self.top).stdin(Stdio::null());
         command.env("XTASK_ROOT", self.root()).env_remove("XTASK_STATE").env_remove("XTASK_RUNTIME");
         command
     }
