@@ -64,6 +64,8 @@ pub const PYTHON: Need = Need {
 pub const SETCAP: Need = Need { program: "setcap", probe: &[], packages: &["libcap2-bin"] };
 /// Checks rendered scripts, in tests.
 pub const SHELLCHECK: Need = Need { program: "shellcheck", probe: &[], packages: &["shellcheck"] };
+/// The registry that tests push to and pull from.
+pub const REGISTRY: Need = Need { program: "docker-registry", probe: &[], packages: &["docker-registry"] };
 
 /// What the steps of a plan need.
 pub fn for_checkpoint(job: &Job<'_>, plan: &Plan) -> Vec<Need> {

@@ -21,6 +21,7 @@ pub mod pebble;
 pub mod plan;
 pub mod process;
 pub mod progress;
+pub mod remote;
 pub mod render;
 pub mod report;
 pub mod rock;

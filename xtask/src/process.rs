@@ -81,14 +81,23 @@ pub struct Ran {
 
 /// Runs a command and returns what it printed, whatever its exit code.
 pub fn run(command: impl Into<Command>, limit: &Limit) -> Result<Ran> {
-    run_with(command.into(), limit, Ends::AtSignal)
+    run_with(command.into(), limit, Ends::AtSignal, Stdio::null())
+}
+
+/// As [`run`], for a command that reads one short line.
+pub fn answer(command: impl Into<Command>, limit: &Limit, question: &str) -> Result<Ran> {
+    let (reader, mut writer) = std::io::pipe()?;
+    // No more than a pipe holds before anybody reads from it.
+    writer.write_all(&question.as_bytes()[..question.len().min(4096)])?;
+    drop(writer);
+    run_with(command.into(), limit, Ends::AtSignal, reader.into())
 }
 
 /// Runs a command that must succeed and returns its standard output without the last newline.
 pub fn read(command: impl Into<Command>, limit: &Limit) -> Result<String> {
     let command = command.into();
     let line = describe(&command);
-    let ran = run_with(command, limit, Ends::AtSignal)?;
+    let ran = run_with(command, limit, Ends::AtSignal, Stdio::null())?;
     succeeded(&line, ran.status, &ran.stderr)?;
     Ok(ran.stdout.trim_end_matches('\n').to_owned())
 }
@@ -96,11 +105,11 @@ pub fn read(command: impl Into<Command>, limit: &Limit) -> Result<String> {
 /// Runs a command of a clean-up: also after a signal, and without an error of its own.
 pub fn clean_up(command: impl Into<Command>) {
     let limit = Limit::new("the tool's own limit for cleaning up", Duration::from_secs(60));
-    let _ = run_with(command.into(), &limit, Ends::ByItself);
+    let _ = run_with(command.into(), &limit, Ends::ByItself, Stdio::null());
 }
 
-fn run_with(mut command: Command, limit: &Limit, ends: Ends<'_>) -> Result<Ran> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+fn run_with(mut command: Command, limit: &Limit, ends: Ends<'_>, stdin: Stdio) -> Result<Ran> {
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let ((stdout, stderr), status) = supervise(command, limit, ends, |child| {
         let mut stderr_pipe = child.stderr.take().context("stderr is piped")?;
         let stderr = std::thread::spawn(move || {

@@ -160,10 +160,28 @@ impl StoreWriter {
     }
 
     /// Makes the object visible and durable; returns its digest and its size in bytes.
-    pub fn commit(mut self) -> Result<(Digest, u64)> {
+    pub fn commit(self) -> Result<(Digest, u64)> {
+        self.commit_if(|_, _| Ok(()))
+    }
+
+    /// As [`StoreWriter::commit`], if it is the object that was asked for.
+    ///
+    /// # Errors
+    /// Where it is another; nothing is left in the store then.
+    pub fn commit_as(self, expected: &Digest, size: u64) -> Result<()> {
+        let is_it = |found: &Digest, length| {
+            ensure!(length == size, "expected {size} bytes of {expected}, found {length}");
+            ensure!(found == expected, "expected {expected}, found {found}");
+            Ok(())
+        };
+        self.commit_if(is_it).map(drop)
+    }
+
+    fn commit_if(mut self, wanted: impl FnOnce(&Digest, u64) -> Result<()>) -> Result<(Digest, u64)> {
         self.flush()?;
         let StoreWriter { store, out, path } = self;
         let (file, digest, size) = out.into_parts().0.finish();
+        wanted(&digest, size)?;
         if !store.has(&digest, size) {
             let publish = || {
                 // By descriptor, so that the umask has no say.
@@ -295,6 +313,21 @@ mod tests {
         drop(writer);
         assert_eq!(partials(&store), 0);
         assert_eq!(fs_err::read_dir(store.blobs()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn another_object_than_was_asked_for_is_not_kept() {
+        let (_folder, store) = store();
+        let commit = |bytes: &[u8], expected: &[u8], size| {
+            let mut writer = store.writer().unwrap();
+            writer.write_all(bytes).unwrap();
+            writer.commit_as(&Digest::of(expected), size).map_err(|error| error.to_string())
+        };
+        assert!(commit(b"abd", b"abc", 3).unwrap_err().contains("found sha256:a52d159f"));
+        assert!(commit(b"abc", b"abc", 2).unwrap_err().contains("expected 2 bytes"));
+        assert_eq!(fs_err::read_dir(store.blobs()).unwrap().count() + partials(&store), 0);
+        commit(b"abc", b"abc", 3).unwrap();
+        assert!(store.has(&Digest::of("abc"), 3));
     }
 
     #[test]

@@ -145,7 +145,7 @@ pub(super) fn file_header(name: &str, size: u64) -> Result<tar::Header> {
     Ok(header)
 }
 
-pub(super) fn layout_json() -> Result<Vec<u8>> {
+pub(crate) fn layout_json() -> Result<Vec<u8>> {
     canonical_json(&OciLayoutBuilder::default().image_layout_version("1.0.0").build()?)
 }
 

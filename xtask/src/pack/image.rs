@@ -94,13 +94,13 @@ fn history(title: &str) -> Result<History> {
     Ok(HistoryBuilder::default().created(CREATED).created_by(format!("xtask: {title}")).build()?)
 }
 
-pub(super) fn descriptor(kind: MediaType, digest: Digest, size: u64) -> Result<Descriptor> {
+pub(crate) fn descriptor(kind: MediaType, digest: Digest, size: u64) -> Result<Descriptor> {
     Ok(Descriptor::new(kind, size, digest.hex().parse::<Sha256Digest>()?))
 }
 
 /// JSON with every object's keys sorted: oci-spec keeps labels and annotations in hash maps, whose order
 /// changes from run to run.
-pub(super) fn canonical_json(value: &impl Serialize) -> Result<Vec<u8>> {
+pub(crate) fn canonical_json(value: &impl Serialize) -> Result<Vec<u8>> {
     // serde_json's Map is a BTreeMap unless some crate turns on `preserve_order`; a test would see it.
     Ok(serde_json::to_vec(&serde_json::to_value(value)?)?)
 }

@@ -1,0 +1,112 @@
+//! Several blobs at a time, and locks that are waited for.
+
+use std::fs::File;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::client::lock;
+use crate::interrupt;
+use crate::process::{Limit, TimedOut};
+
+/// Between two tries for a lock.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Does `work` for each item, several at a time, until one fails; `stop` then tells the others. Returns the first error.
+pub(super) fn each<T: Sync>(
+    items: &[T],
+    workers: usize,
+    stop: impl Fn() + Sync,
+    work: impl Fn(&T) -> Result<()> + Sync,
+) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let first = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..workers.min(items.len()) {
+            scope.spawn(|| {
+                while !failed.load(Ordering::Relaxed)
+                    && let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed))
+                {
+                    if let Err(error) = work(item) {
+                        // Before the others are told, whose errors would say no more than that they were told.
+                        lock(&first).get_or_insert(error);
+                        failed.store(true, Ordering::Relaxed);
+                        stop();
+                    }
+                }
+            });
+        }
+    });
+    first.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).map_or(Ok(()), Err)
+}
+
+/// Takes the lock of an open file; waits for another process up to the limit.
+pub(super) fn wait_for_lock(file: &File, what: &str, limit: &Limit) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK) if started.elapsed() >= limit.duration => {
+                let what = format!("waiting for another process that {what}");
+                return Err(TimedOut { what, limit: limit.clone() }.into());
+            }
+            Err(Errno::WOULDBLOCK) => interrupt::sleep(POLL)?,
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot lock what another process {what}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[test]
+    fn all_are_done_or_the_first_error_is_told() {
+        let sum = AtomicU32::new(0);
+        let add = |item: &u32| {
+            sum.fetch_add(*item, Ordering::Relaxed);
+            Ok(())
+        };
+        each(&(0..100).collect::<Vec<u32>>(), 4, || (), add).unwrap();
+        assert_eq!(sum.into_inner(), 4950);
+
+        let stopped = AtomicBool::new(false);
+        let done = AtomicUsize::new(0);
+        let work = |item: &u32| {
+            anyhow::ensure!(*item != 3, "item {item}");
+            done.fetch_add(1, Ordering::Relaxed);
+            while *item > 3 && !stopped.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            Ok(())
+        };
+        let items: Vec<u32> = (0..1000).collect();
+        let error = each(&items, 4, || stopped.store(true, Ordering::Relaxed), work).unwrap_err();
+        assert_eq!(error.to_string(), "item 3");
+        assert!(done.into_inner() < 10, "nobody goes on");
+    }
+
+    #[test]
+    fn a_lock_that_is_held_names_its_limit() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        wait_for_lock(file.as_file(), "writes", &Limit::quick()).unwrap();
+        let other = File::open(file.path()).unwrap();
+        let limit = Limit::new("the limit of this test", Duration::from_millis(50));
+        let error = wait_for_lock(&other, "writes it", &limit).unwrap_err().to_string();
+        assert!(
+            error.contains("another process that writes it")
+                && error.contains("50ms (the limit of this test)")
+        );
+        drop(file);
+        wait_for_lock(&other, "writes it", &limit).unwrap();
+    }
+}
