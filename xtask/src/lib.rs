@@ -26,6 +26,7 @@ pub mod report;
 pub mod rock;
 pub mod rocks;
 pub mod runtime;
+pub mod sbom;
 pub mod session;
 pub mod source;
 pub mod store;

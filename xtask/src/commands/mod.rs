@@ -29,6 +29,7 @@ mod list;
 mod pack;
 mod render;
 mod restore;
+mod sbom;
 mod show;
 mod test;
 mod verify;
@@ -51,6 +52,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Why(arguments) => why::run(&session, arguments, &cli.global),
         Command::Bench(arguments) => bench::run(&session, arguments, &cli.global),
         Command::Verify(arguments) => verify::run(&session, arguments, &cli.global),
+        Command::Sbom(arguments) => sbom::run(&session, arguments, &cli.global),
         Command::List => list::run(&session, &cli.global),
         Command::Show(arguments) => show::run(&session, arguments, &cli.global),
         Command::Test(arguments) => test::run(&session, arguments, &cli.global),
