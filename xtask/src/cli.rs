@@ -72,6 +72,8 @@ pub enum Command {
     Sign(Sign),
     /// Compare store, rendered files and packed rocks with the pin; changes nothing
     Verify(Verify),
+    /// Write what is in a pin's restore rock, package by package, as CycloneDX JSON
+    Sbom(Sbom),
     /// List the applications and their pins
     List,
     /// Show an application's whole configuration, and where each value comes from
@@ -189,6 +191,16 @@ pub struct Verify {
     /// Read the base layer and every byte of the packed rocks, too
     #[arg(long, conflicts_with = "rock")]
     pub deep: bool,
+}
+
+/// Arguments of `sbom`.
+#[derive(Debug, Args)]
+pub struct Sbom {
+    /// The application: a folder of apps/
+    pub app: String,
+    /// Write it here; `-` is the standard output [default: beside the packed rock, in target/xtask/rocks]
+    #[arg(long, value_name = "FILE|-")]
+    pub output: Option<PathBuf>,
 }
 
 /// Arguments of `show`.

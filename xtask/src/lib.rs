@@ -27,6 +27,7 @@ pub mod report;
 pub mod rock;
 pub mod rocks;
 pub mod runtime;
+pub mod sbom;
 pub mod session;
 pub mod signature;
 pub mod source;

@@ -151,7 +151,8 @@ fn a_wrong_template() {
 #[test]
 fn help() {
     let workspace = Workspace::new();
-    let commands = ["", "checkpoint", "restore", "render", "check", "pack", "list", "show", "test", "clean"];
+    let commands =
+        ["", "checkpoint", "restore", "render", "check", "pack", "sbom", "list", "show", "test", "clean"];
     let mut text = String::new();
     for command in commands {
         let ran = workspace.run_unchanged(&format!("{command} --help"));
@@ -178,6 +179,7 @@ fn what_only_looks_changes_nothing() {
         ("check --plan", "render in memory"),
         ("pack petclinic checkpoint --plan", "pack the checkpoint rock"),
         ("pack petclinic restore --plan", "read the pin"),
+        ("sbom petclinic --plan", "read the pin"),
         ("list --plan", "print a table"),
         ("show petclinic --plan", "print it"),
         ("test --plan", "end to end"),

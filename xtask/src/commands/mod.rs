@@ -32,6 +32,7 @@ mod list;
 mod pack;
 mod render;
 mod restore;
+mod sbom;
 mod show;
 mod sign;
 mod test;
@@ -56,6 +57,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Bench(arguments) => bench::run(&session, arguments, &cli.global),
         Command::Sign(arguments) => sign::run(&session, arguments, &cli.global),
         Command::Verify(arguments) => verify::run(&session, arguments, &cli.global),
+        Command::Sbom(arguments) => sbom::run(&session, arguments, &cli.global),
         Command::List => list::run(&session, &cli.global),
         Command::Show(arguments) => show::run(&session, arguments, &cli.global),
         Command::Test(arguments) => test::run(&session, arguments, &cli.global),

@@ -50,6 +50,7 @@ const STEPS: [Step; 8] = [
         "shellcheck, and rockcraft's own libraries",
         &[
             "test",
+            "--lib",
             "--test",
             "scripts",
             "--test",
