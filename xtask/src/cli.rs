@@ -68,6 +68,10 @@ pub enum Command {
     Bench(Bench),
     /// Say which inputs differ from the pin's, and what `checkpoint` would do again
     Why(Why),
+    /// Send a pin and what it names to a registry or a folder
+    Push(Push),
+    /// Fetch what a pin names, and the pin where there is none
+    Pull(Pull),
     /// Sign a pin with a minisign key
     Sign(Sign),
     /// Compare store, rendered files and packed rocks with the pin; changes nothing
@@ -168,6 +172,36 @@ pub struct Why {
     /// Build from this folder, or take this jar, instead of the source in app.toml
     #[arg(long, value_name = "DIR|JAR")]
     pub source: Option<PathBuf>,
+}
+
+/// Arguments of `push`.
+#[derive(Debug, Args)]
+pub struct Push {
+    /// The application: a folder of apps/
+    pub app: String,
+    /// Where to: HOST[:PORT]/REPOSITORY[:TAG] of an OCI registry, or oci:DIR, a folder [default: pin.remote]
+    pub remote: Option<String>,
+    /// Send the restore rock as well, as an image that container engines pull
+    #[arg(long, value_name = "HOST/REPOSITORY[:TAG]")]
+    pub rock: Option<String>,
+    /// Speak plain HTTP with the registry, which anyone on the way can read and alter; the loopback needs no leave
+    #[arg(long)]
+    pub plain_http: bool,
+}
+
+/// Arguments of `pull`.
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// The application: a folder of apps/
+    pub app: String,
+    /// Where from: HOST[:PORT]/REPOSITORY[:TAG] of an OCI registry, or oci:DIR, a folder [default: pin.remote]
+    pub remote: Option<String>,
+    /// Take this pin in place of the one that is here: a tag, or a digest as `push` prints it
+    #[arg(long, value_name = "TAG|DIGEST")]
+    pub pin: Option<String>,
+    /// Speak plain HTTP with the registry, which anyone on the way can read and alter; the loopback needs no leave
+    #[arg(long)]
+    pub plain_http: bool,
 }
 
 /// Arguments of `sign`.

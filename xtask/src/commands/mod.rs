@@ -30,6 +30,8 @@ mod clean;
 mod gc;
 mod list;
 mod pack;
+mod pull;
+mod push;
 mod render;
 mod restore;
 mod sbom;
@@ -55,6 +57,8 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Pack(arguments) => pack::run(&session, arguments, &cli.global),
         Command::Why(arguments) => why::run(&session, arguments, &cli.global),
         Command::Bench(arguments) => bench::run(&session, arguments, &cli.global),
+        Command::Push(arguments) => push::run(&session, arguments, &cli.global),
+        Command::Pull(arguments) => pull::run(&session, arguments, &cli.global),
         Command::Sign(arguments) => sign::run(&session, arguments, &cli.global),
         Command::Verify(arguments) => verify::run(&session, arguments, &cli.global),
         Command::Sbom(arguments) => sbom::run(&session, arguments, &cli.global),

@@ -1,6 +1,7 @@
 //! A rock that somebody else packed: its blobs into the store, each checked against its digest, and what little is
 //! added to it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -51,6 +52,13 @@ pub fn read_image(store: &Store, manifest: &Digest) -> Result<Image> {
         ensure!(store.has(&digest, size), "{digest} is not in the store {}", store.root().display());
     }
     Ok(image)
+}
+
+/// The blobs that a manifest of the store names, itself among them; they need not be there.
+pub fn named_by(store: &Store, manifest: &Digest) -> Result<BTreeMap<Digest, u64>> {
+    let bytes = document(store, manifest)?;
+    let parsed = ImageManifest::from_reader(bytes.as_slice()).context("the manifest is none")?;
+    Ok(parse_manifest(&parsed, *manifest, bytes.len() as u64)?.blobs())
 }
 
 /// What a manifest names.

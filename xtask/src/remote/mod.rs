@@ -10,6 +10,7 @@ mod client;
 mod folder;
 mod login;
 mod partial;
+pub mod pin;
 mod reference;
 mod registry;
 mod token;

@@ -273,6 +273,8 @@ fn base() -> Vec<Entry> {
     let mut entries: Vec<Entry> = ["/usr", "/usr/sbin", "/var", "/var/lib", "/var/lib/dpkg"]
         .map(|path| entry(path, EntryKind::Folder))
         .into();
+    entries.push(entry("/etc", EntryKind::Folder));
+    entries.push(entry("/etc/os-release", EntryKind::Bytes(b"ID=debian\nVERSION_CODENAME=sid\n".to_vec())));
     entries.push(entry("/usr/sbin/criu", EntryKind::Bytes(b"criu itself".to_vec())));
     entries.push(entry("/var/lib/dpkg/status", EntryKind::Bytes(STATUS.into())));
     entries
