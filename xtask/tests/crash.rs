@@ -23,11 +23,11 @@ struct Case {
     /// A repository as it is before the command.
     before: Box<dyn Fn() -> Shop + Sync>,
     /// The command.
-    command: fn(&Shop) -> Command,
+    command: Box<dyn Fn(&Shop) -> Command + Sync>,
     /// Panics unless things are as before or as after.
-    sound: fn(&Shop),
+    sound: Box<dyn Fn(&Shop) + Sync>,
     /// Panics unless things are as after.
-    done: fn(&Shop),
+    done: Box<dyn Fn(&Shop) + Sync>,
 }
 
 /// Every call, every fault; how many faults there were.
@@ -90,11 +90,14 @@ fn pinned(shop: &Shop, generations: &[u8]) -> Lock {
 
 /// Nothing is half-written anywhere.
 fn tidy(shop: &Shop) {
-    let left: Vec<_> = walkdir::WalkDir::new(shop.root())
+    let left: Vec<_> = walkdir::WalkDir::new(shop.top())
         .into_iter()
         .map(Result::unwrap)
         .filter(|entry| {
-            let in_partial = entry.path().parent().is_some_and(|folder| folder.ends_with("store/partial"));
+            let in_partial = entry
+                .path()
+                .parent()
+                .is_some_and(|folder| folder.ends_with("partial") || folder.ends_with("cache/pull"));
             in_partial || entry.file_name().to_string_lossy().starts_with(".partial-")
         })
         .collect();
@@ -123,24 +126,24 @@ fn the_pin_step() {
     tried(&Case {
         name: "pin",
         before: Box::new(move || pinned_once.copy()),
-        command: |shop| {
+        command: Box::new(|shop| {
             let mut command = Command::new(std::env::current_exe().unwrap());
             command.args(["--exact", "pin_here", "--ignored", "--test-threads=1"]).env("SHOP", shop.top());
             command
-        },
-        sound: |shop| {
+        }),
+        sound: Box::new(|shop| {
             let lock = pinned(shop, &[1, 2]);
             // The old pin keeps its own rocks.
             let rock = shop.root().join("target/xtask/rocks/shop-restorer_1.0_amd64.rock");
             if lock.pid == 1001 {
                 xtask::pack::verify::verify_archive(&rock, &lock.rocks.restore, "1.0").unwrap();
             }
-        },
-        done: |shop| {
+        }),
+        done: Box::new(|shop| {
             pinned(shop, &[2]);
             let verified = shop.succeed(&["verify", APP, "--deep"]);
             assert_eq!(verified.lines().count(), 4, "{verified}");
-        },
+        }),
     });
 }
 
@@ -156,9 +159,9 @@ fn gc() {
     tried(&Case {
         name: "gc",
         before: Box::new(move || littered.copy()),
-        command: |shop| shop.command(&["gc"]),
-        sound: |shop| drop(pinned(shop, &[2])),
-        done: |shop| {
+        command: Box::new(|shop| shop.command(&["gc"])),
+        sound: Box::new(|shop| drop(pinned(shop, &[2]))),
+        done: Box::new(|shop| {
             let lock = pinned(shop, &[2]);
             let mut kept: Vec<String> = lock.objects().iter().map(|object| object.digest.hex()).collect();
             kept.push(lock.data.digest.hex());
@@ -166,6 +169,75 @@ fn gc() {
             kept.dedup();
             let objects = shop.objects();
             assert!(objects.iter().all(|object| kept.contains(object)), "{objects:?} {kept:?}");
-        },
+        }),
     });
+}
+
+/// Where a shop's pins are kept.
+type Place = dyn Fn(&Shop) -> String + Sync;
+
+fn beside(shop: &Shop) -> String {
+    format!("oci:{}", shop.beside("pins").display())
+}
+
+/// What another machine gets of that place is the pin of one of these generations, whole.
+fn kept(shop: &Shop, place: &Place, generations: &[u8]) {
+    let there = shop.elsewhere();
+    std::fs::remove_file(there.lock_path()).unwrap();
+    there.succeed(&["pull", APP, &place(shop)]);
+    pinned(&there, generations);
+}
+
+/// The first generation is there, the second is to be.
+fn push_to(name: &'static str, place: &'static Place) {
+    let first = Shop::new();
+    tried(&Case {
+        name,
+        before: Box::new(move || {
+            let shop = first.copy();
+            shop.succeed(&["push", APP, &place(&shop)]);
+            shop.pin(2);
+            shop
+        }),
+        command: Box::new(|shop| shop.command(&["push", APP, &place(shop)])),
+        sound: Box::new(|shop| {
+            pinned(shop, &[2]);
+            kept(shop, place, &[1, 2]);
+        }),
+        done: Box::new(|shop| kept(shop, place, &[2])),
+    });
+}
+
+/// The second generation is there, the first is here.
+fn pull_from(name: &'static str, place: &'static Place) {
+    let both = Shop::new();
+    let old = both.copy();
+    both.pin(2);
+    tried(&Case {
+        name,
+        before: Box::new(move || {
+            let shop = old.copy();
+            let newer = both.copy();
+            newer.succeed(&["push", APP, &place(&shop)]);
+            shop
+        }),
+        command: Box::new(|shop| shop.command(&["pull", APP, &place(shop), "--pin", "shop-1.0"])),
+        sound: Box::new(|shop| drop(pinned(shop, &[1, 2]))),
+        done: Box::new(|shop| {
+            pinned(shop, &[2]);
+            shop.succeed(&["pack", APP, "restore", "--locked"]);
+        }),
+    });
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn push_to_a_folder() {
+    push_to("push to a folder", &beside);
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn pull_from_a_folder() {
+    pull_from("pull from a folder", &beside);
 }

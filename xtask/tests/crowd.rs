@@ -14,9 +14,11 @@ use support::cases::cases;
 use support::shop::{APP, Shop, prepare, said};
 
 const PROCESSES: usize = 8;
+/// Beside the repository, where commands are run.
+const PINS: &str = "oci:pins";
 
 /// What each process does in turn, each beginning elsewhere. `pin` is the last step of a checkpoint.
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 11] = [
     &["pack", APP, "restore", "--locked"],
     &["verify", APP],
     &["gc"],
@@ -24,7 +26,9 @@ const COMMANDS: [&[&str]; 8] = [
     &["render", APP],
     &["verify", APP, "--deep"],
     &["why", APP, "--locked"],
-    &["list"],
+    &["push", APP, PINS],
+    &["pull", APP, PINS],
+    &["sbom", APP],
 ];
 
 /// Runs in a process of its own.
@@ -62,6 +66,7 @@ fn command(shop: &Shop, words: &[&str]) -> std::process::Command {
 fn commands_side_by_side() {
     let rounds = cases(3) as usize;
     let shop = Shop::new();
+    shop.succeed(&["push", APP, PINS]);
     let (done, busy) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let started = Instant::now();
     std::thread::scope(|scope| {
@@ -88,6 +93,9 @@ fn commands_side_by_side() {
     named.push(shop.lock().data.digest.hex());
     assert!(shop.objects().iter().all(|object| named.contains(object)), "{:?}", shop.objects());
     shop.succeed(&["pack", APP, "restore", "--locked"]);
+    let there = shop.elsewhere();
+    there.succeed(&["pull", APP, &format!("oci:{}", shop.beside("pins").display())]);
+    there.succeed(&["pack", APP, "restore", "--locked"]);
     println!(
         "{PROCESSES} processes, {rounds} rounds each: {} commands done, {} told to wait, in {:.1} s; nothing spoilt",
         done.into_inner(),

@@ -89,10 +89,10 @@ impl Shop {
         shop
     }
 
-    /// A whole copy, to be spoilt.
+    /// A whole copy, with what is beside the repository, to be spoilt.
     pub fn copy(&self) -> Shop {
         let shop = Shop::empty();
-        copy(&self.root(), &shop.root());
+        copy(&self.top, &shop.top);
         shop
     }
 
