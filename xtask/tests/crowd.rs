@@ -18,7 +18,7 @@ const PROCESSES: usize = 8;
 const PINS: &str = "oci:pins";
 
 /// What each process does in turn, each beginning elsewhere. `pin` is the last step of a checkpoint.
-const COMMANDS: [&[&str]; 11] = [
+const COMMANDS: [&[&str]; 10] = [
     &["pack", APP, "restore", "--locked"],
     &["verify", APP],
     &["gc"],
