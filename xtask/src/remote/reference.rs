@@ -27,6 +27,8 @@ impl Origin {
         };
         ensure!(matches!(scheme, "http" | "https"), "it is neither http nor https");
         ensure!(!authority.as_str().contains('@'), "it has a login in it");
+        let port = &authority.as_str()[host_of(authority.as_str()).len()..];
+        ensure!(port.is_empty() || authority.port_u16().is_some(), "it has a port that is none");
         let https = scheme == "https";
         let default = if https { ":443" } else { ":80" };
         let authority = authority.as_str().to_ascii_lowercase();
