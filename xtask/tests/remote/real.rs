@@ -127,7 +127,9 @@ fn connections_that_break_now_and_then_are_no_obstacle() {
     });
     proxy.heal_after(1);
     fixture.push(&through, "1").unwrap();
-    println!("pushed with {}", proxy.take_passed());
+    // docker-registry 2.8 forgets an upload whose chunk broke off: it is sent once more from its beginning.
+    let passed = proxy.take_passed();
+    assert!(passed > 9 * MIB as u64 && passed < 14 * MIB as u64, "{passed}");
 
     proxy.refill(4 * MIB as u64);
     proxy.heal_after(1);
@@ -154,9 +156,9 @@ fn a_pull_that_is_cut_off_fetches_only_the_rest_later() {
 
     proxy.refill(u64::MAX);
     proxy.take_passed();
-    fixture.pull(&through).unwrap();
-    let passed = proxy.take_passed();
     let rest = blob.size - kept;
+    assert_eq!(fixture.pull(&through).unwrap().fetched_bytes, rest);
+    let passed = proxy.take_passed();
     assert!(passed >= rest && passed < rest + 10_000, "{passed} for {rest}");
     assert!(fixture.is_whole() && !partial.exists());
 }
