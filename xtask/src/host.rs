@@ -139,6 +139,13 @@ fn apt(packages: &[&str], progress: &Progress) -> Result<()> {
         run(&["update"])?;
         run(&install)?;
     }
+    // Debian starts what it installs, now and at every boot; a test starts a registry of its own.
+    for service in REGISTRY.packages.iter().filter(|package| packages.contains(package)) {
+        let (program, first) = prefix.split_first().context("a prefix")?;
+        // It fails where the service does not run, as in a container.
+        process::clean_up(cmd!(shell, "{program} {first...} service {service} stop"));
+        process::read(cmd!(shell, "{program} {first...} update-rc.d {service} disable"), &limit)?;
+    }
     Ok(())
 }
 

@@ -316,21 +316,6 @@ mod tests {
     }
 
     #[test]
-    fn another_object_than_was_asked_for_is_not_kept() {
-        let (_folder, store) = store();
-        let commit = |bytes: &[u8], expected: &[u8], size| {
-            let mut writer = store.writer().unwrap();
-            writer.write_all(bytes).unwrap();
-            writer.commit_as(&Digest::of(expected), size).map_err(|error| error.to_string())
-        };
-        assert!(commit(b"abd", b"abc", 3).unwrap_err().contains("found sha256:a52d159f"));
-        assert!(commit(b"abc", b"abc", 2).unwrap_err().contains("expected 2 bytes"));
-        assert_eq!(fs_err::read_dir(store.blobs()).unwrap().count() + partials(&store), 0);
-        commit(b"abc", b"abc", 3).unwrap();
-        assert!(store.has(&Digest::of("abc"), 3));
-    }
-
-    #[test]
     fn sweep_spares_the_living() {
         let (_folder, store) = store();
         fs_err::write(store.partial().join("left by a killed process"), "abc").unwrap();

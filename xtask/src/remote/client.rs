@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use ureq::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Body, Timeout};
+use ureq::{AsSendBody, Body, Timeout};
 
 use super::login::Secret;
 use super::reference::Origin;
@@ -83,9 +83,7 @@ impl<'a> Client<'a> {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_connect(Some(limits.connect))
-            .timeout_per_read(Some(limits.stall))
-            .timeout_per_write(Some(limits.stall));
+            .timeout_connect(Some(limits.connect));
         if registry.origin.https {
             config = config.tls_config(TlsConfig::builder().root_certs(roots(&registry.settings)?).build());
         }
@@ -173,53 +171,58 @@ impl<'a> Client<'a> {
             value.set_sensitive(true);
             request = request.header("Authorization", value);
         }
-        let limit = self.registry.settings.limits.request(ask.bytes);
         let sent = match ask.content {
-            Content::Nothing => {
-                let request = request.body(()).with_context(what)?;
-                self.agent.run(self.agent.configure_request(request).timeout_global(Some(limit)).build())
-            }
-            Content::Bytes(bytes) => {
-                let request = request.body(bytes).with_context(what)?;
-                self.agent.run(self.agent.configure_request(request).timeout_global(Some(limit)).build())
-            }
+            Content::Nothing => self.run(ask, request.body(()).with_context(what)?),
+            Content::Bytes(bytes) => self.run(ask, request.body(bytes).with_context(what)?),
             Content::Slice { file, offset, length } => {
                 let mut slice = Slice { client: self, file, offset, end: offset + length };
                 let request = request.header("Content-Length", length);
-                let request = request.body(ureq::SendBody::from_reader(&mut slice)).with_context(what)?;
-                self.agent.run(self.agent.configure_request(request).timeout_global(Some(limit)).build())
+                self.run(ask, request.body(ureq::SendBody::from_reader(&mut slice)).with_context(what)?)
             }
         };
-        sent.map_err(|error| self.failure(error, &what(), ask.bytes))
+        sent.map_err(|error| self.failure(error, ask, uri))
+    }
+
+    fn run<S: AsSendBody>(
+        &self,
+        ask: &Ask<'_>,
+        request: ureq::http::Request<S>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let limits = &self.registry.settings.limits;
+        let stall = Some(limits.stall(&ask.method));
+        let configured =
+            self.agent.configure_request(request).timeout_per_read(stall).timeout_per_write(stall);
+        self.agent.run(configured.timeout_global(Some(limits.request(ask.bytes))).build())
     }
 
     /// An error of the transport, in the words of our limits.
-    pub(super) fn failure(&self, error: ureq::Error, what: &str, bytes: u64) -> Failure {
+    pub(super) fn failure(&self, error: ureq::Error, ask: &Ask<'_>, uri: &Uri) -> Failure {
         // What was sent was asked whether it may go on, and may have said no.
         if let Err(stopped) = self.go_on() {
             return Failure::Final(stopped);
         }
         let limits = &self.registry.settings.limits;
+        let what = format!("{} {}", ask.method, shown(uri));
         let timed_out = |name: &str, duration| {
             let limit = Limit::new(format!("the tool's own limit for {name}"), duration);
-            Failure::Again(TimedOut { what: what.to_owned(), limit }.into())
+            Failure::Again(TimedOut { what: what.clone(), limit }.into())
         };
         match error {
             ureq::Error::Timeout(Timeout::PerRead | Timeout::PerWrite) => {
-                timed_out("a connection on which nothing moves", limits.stall)
+                timed_out("a connection on which nothing moves", limits.stall(&ask.method))
             }
             ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
                 timed_out("connecting", limits.connect)
             }
             ureq::Error::Timeout(_) => {
-                timed_out(&format!("a request of {bytes} bytes"), limits.request(bytes))
+                timed_out(&format!("a request of {} bytes", ask.bytes), limits.request(ask.bytes))
             }
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Failure::Final(anyhow!(error).context(format!("{what}: {}", self.about_tls())))
             }
-            ureq::Error::Io(error) => Failure::Again(anyhow!(error).context(what.to_owned())),
+            ureq::Error::Io(error) => Failure::Again(anyhow!(error).context(what)),
             ureq::Error::ConnectionFailed => Failure::Again(anyhow!("{what}: the connection failed")),
-            other => Failure::Final(anyhow!(other).context(what.to_owned())),
+            other => Failure::Final(anyhow!(other).context(what)),
         }
     }
 
@@ -261,16 +264,8 @@ impl<'a> Client<'a> {
             format!("{} answered {} without a Location", shown(base), response.status().as_u16())
         })?;
         let text = location.to_str().unwrap_or_default();
-        let uri = resolve(base, text).and_then(|uri| self.allow(&uri).map(|()| uri));
+        let uri = resolve(base, text).and_then(|uri| self.registry.allow(&uri).map(|()| uri));
         uri.with_context(|| format!("{} leads to a Location that is refused", shown(base)))
-    }
-
-    /// Whether this place may be asked: over TLS, or over plain HTTP where the registry is, on this machine or by leave.
-    pub(super) fn allow(&self, uri: &Uri) -> Result<()> {
-        let origin = Origin::of(uri)?;
-        let plain = !self.registry.origin.https && (self.registry.plain_http || origin.is_loopback());
-        ensure!(origin.https || plain, "{} is plain HTTP", shown(uri));
-        Ok(())
     }
 
     /// Remembers what must not be shown.

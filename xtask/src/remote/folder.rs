@@ -92,8 +92,8 @@ impl Folder {
         Ok(bytes)
     }
 
-    /// Copies blobs into the store, each verified before it is visible.
-    pub(super) fn pull(&self, store: &Store, blobs: &[Blob], progress: &Progress) -> Result<()> {
+    /// Copies blobs into the store, each verified before it is visible; returns how many bytes that were.
+    pub(super) fn pull(&self, store: &Store, blobs: &[Blob], progress: &Progress) -> Result<u64> {
         self.check()?;
         let fetch = |blob: &Blob| -> Result<()> {
             let path = self.blob(&blob.digest);
@@ -109,7 +109,8 @@ impl Folder {
             progress.detail("pull", &format!("{} ({} bytes)", blob.digest, blob.size));
             Ok(())
         };
-        each(blobs, std::thread::available_parallelism().map_or(1, usize::from).min(4), || (), fetch)
+        each(blobs, std::thread::available_parallelism().map_or(1, usize::from).min(4), || (), fetch)?;
+        Ok(blobs.iter().map(|blob| blob.size).sum())
     }
 
     fn blob(&self, digest: &Digest) -> PathBuf {

@@ -68,7 +68,7 @@ pub struct Settings {
 pub struct Limits {
     /// Until there is a connection, with TLS.
     pub connect: Duration,
-    /// Between two bytes.
+    /// Between two bytes; before the answer to a PUT, which ends an upload, it is `request`.
     pub stall: Duration,
     /// For a request that moves next to nothing.
     pub request: Duration,
@@ -87,6 +87,11 @@ pub struct Limits {
 impl Limits {
     fn request(&self, bytes: u64) -> Duration {
         self.request + Duration::from_secs(bytes / self.slowest.max(1))
+    }
+
+    fn stall(&self, method: &ureq::http::Method) -> Duration {
+        // What ends an upload is answered when the registry has put it where it belongs, which may mean a copy of it.
+        if *method == ureq::http::Method::PUT { self.stall.max(self.request) } else { self.stall }
     }
 }
 
@@ -133,7 +138,7 @@ pub struct Pushed {
 pub struct Pulled {
     /// Blobs that were fetched.
     pub fetched: usize,
-    /// Their bytes, with those that an earlier pull had begun with.
+    /// Bytes that arrived for them: fewer than they have, where an earlier pull had begun with one.
     pub fetched_bytes: u64,
     /// Blobs that the store had.
     pub present: usize,
@@ -254,15 +259,14 @@ pub fn pull(
     let wanted = largest_first(parts.iter().map(|part| part.blob));
     let missing: Vec<Blob> =
         wanted.iter().copied().filter(|blob| !store.has(&blob.digest, blob.size)).collect();
-    let pulled = match remote {
-        _ if missing.is_empty() => Ok(()),
+    let arrived = match remote {
+        _ if missing.is_empty() => Ok(0),
         Remote::Folder(folder) => folder.pull(store, &missing, progress),
         Remote::Registry(registry) => registry.pull(store, &missing, cache, progress),
     };
-    pulled.with_context(|| format!("cannot pull from {}", remote.name()))?;
     Ok(Pulled {
         fetched: missing.len(),
-        fetched_bytes: missing.iter().map(|blob| blob.size).sum(),
+        fetched_bytes: arrived.with_context(|| format!("cannot pull from {}", remote.name()))?,
         present: wanted.len() - missing.len(),
     })
 }

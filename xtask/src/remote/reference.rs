@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
+use ureq::http::Uri;
 
 use super::{Folder, Registry, Remote, Settings};
 
@@ -21,12 +22,14 @@ pub struct Origin {
 
 impl Origin {
     /// Of an absolute URL.
-    pub(super) fn of(uri: &ureq::http::Uri) -> Result<Origin> {
+    pub(super) fn of(uri: &Uri) -> Result<Origin> {
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             bail!("it is no absolute URL");
         };
         ensure!(matches!(scheme, "http" | "https"), "it is neither http nor https");
         ensure!(!authority.as_str().contains('@'), "it has a login in it");
+        let port = &authority.as_str()[host_of(authority.as_str()).len()..];
+        ensure!(port.is_empty() || authority.port_u16().is_some(), "it has a port that is none");
         let https = scheme == "https";
         let default = if https { ":443" } else { ":80" };
         let authority = authority.as_str().to_ascii_lowercase();
@@ -66,6 +69,16 @@ impl Remote {
             return Ok(Remote::Folder(Folder::new(PathBuf::from(text))));
         }
         registry(text, plain_http).map(Remote::Registry)
+    }
+}
+
+impl Registry {
+    /// Whether this place may be asked: over TLS, or over plain HTTP where the registry is, on this machine or by leave.
+    pub(super) fn allow(&self, uri: &Uri) -> Result<()> {
+        let origin = Origin::of(uri)?;
+        let plain = !self.origin.https && (self.plain_http || origin.is_loopback());
+        ensure!(origin.https || plain, "{}{} is plain HTTP", origin.url(), uri.path());
+        Ok(())
     }
 }
 
@@ -211,6 +224,30 @@ mod tests {
         check("127.0.0.1.example/a", false, "https://127.0.0.1.example a");
         check("[::ffff:8.8.8.8]/a", false, "https://[::ffff:8.8.8.8] a");
         check("petclinic:5000/a", false, "https://petclinic:5000 a");
+    }
+
+    #[test]
+    fn where_a_registry_may_lead() {
+        let check = |text: &str, plain: bool, uri: &str, expected: bool| {
+            let Remote::Registry(registry) = Remote::parse(text, plain).unwrap() else { panic!("{text}") };
+            assert_eq!(registry.allow(&uri.parse().unwrap()).is_ok(), expected, "{text} {uri}");
+        };
+        let (tls, plain, here) = ("https://r.example/a", "r.example/a", "127.0.0.1:5000/a");
+        for (text, leave) in [(tls, false), (tls, true), (plain, true), (here, false)] {
+            check(text, leave, "https://store.example/x", true);
+            check(text, leave, "https://user@store.example/x", false);
+            check(text, leave, "https://store.example:x/x", false);
+            check(text, leave, "ftp://store.example/x", false);
+            check(text, leave, "/x", false);
+        }
+        // TLS is not given up, whatever was said of plain HTTP.
+        for uri in ["http://r.example/x", "http://127.0.0.1/x"] {
+            check(tls, false, uri, false);
+            check(tls, true, uri, false);
+        }
+        check(plain, true, "http://store.example/x", true);
+        check(here, false, "http://localhost:1/x", true);
+        check(here, false, "http://store.example/x", false);
     }
 
     #[test]

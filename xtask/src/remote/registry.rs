@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
@@ -68,25 +69,29 @@ impl Registry {
         retry(&self.settings, || {
             let mut response = client.expect(&ask, &[StatusCode::OK])?;
             let read = response.body_mut().with_config().limit(MANIFEST_LIMIT).read_to_vec();
-            read.map_err(|error| client.failure(error, &format!("GET {}", shown(&ask.uri)), MANIFEST_LIMIT))
+            read.map_err(|error| client.failure(error, &ask, &ask.uri))
         })
     }
 
-    /// Fetches blobs into the store, each verified before it is visible.
+    /// Fetches blobs into the store, each verified before it is visible; returns how many bytes arrived.
     pub(super) fn pull(
         &self,
         store: &Store,
         blobs: &[Blob],
         cache: &Path,
         progress: &Progress,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let client = Client::new(self, "pull")?;
+        let arrived = AtomicU64::new(0);
         let fetch = |blob: &Blob| -> Result<()> {
-            client.download(store, blob, cache).with_context(|| format!("cannot fetch {}", blob.digest))?;
+            client
+                .download(store, blob, cache, &arrived)
+                .with_context(|| format!("cannot fetch {}", blob.digest))?;
             progress.detail("pull", &format!("{} ({} bytes)", blob.digest, blob.size));
             Ok(())
         };
-        each(blobs, self.settings.limits.workers, || client.stop(), fetch)
+        each(blobs, self.settings.limits.workers, || client.stop(), fetch)?;
+        Ok(arrived.into_inner())
     }
 }
 
@@ -204,7 +209,7 @@ impl Client<'_> {
         Ok(uri)
     }
 
-    fn download(&self, store: &Store, blob: &Blob, cache: &Path) -> Result<()> {
+    fn download(&self, store: &Store, blob: &Blob, cache: &Path, arrived: &AtomicU64) -> Result<()> {
         let settings = &self.registry.settings;
         let limit =
             Limit::new("the tool's own limit for a request of its size", settings.limits.request(blob.size));
@@ -213,7 +218,7 @@ impl Client<'_> {
         if store.has(&blob.digest, blob.size) {
             return partial.remove();
         }
-        match retry(settings, || self.receive(blob, &mut partial)) {
+        match retry(settings, || self.receive(blob, &mut partial, arrived)) {
             Ok(()) => partial.finish(store),
             Err(error) if partial.length() == 0 => partial.remove().and(Err(error)),
             Err(error) => Err(error),
@@ -221,7 +226,7 @@ impl Client<'_> {
     }
 
     /// Receives what is missing of a blob.
-    fn receive(&self, blob: &Blob, partial: &mut Partial) -> Result<(), Failure> {
+    fn receive(&self, blob: &Blob, partial: &mut Partial, arrived: &AtomicU64) -> Result<(), Failure> {
         let have = partial.length();
         if have == blob.size {
             return Ok(());
@@ -255,11 +260,12 @@ impl Client<'_> {
             self.go_on()?;
             let read = match body.read(&mut buffer) {
                 Ok(read) => read,
-                Err(error) => return Err(self.broken(error, &what, blob, partial)),
+                Err(error) => return Err(self.broken(error, &ask, blob, partial)),
             };
             if read == 0 {
                 break;
             }
+            arrived.fetch_add(read as u64, Ordering::Relaxed);
             if partial.length() + read as u64 > blob.size {
                 partial.begin_anew()?;
                 return Err(
@@ -275,9 +281,9 @@ impl Client<'_> {
         Ok(())
     }
 
-    fn broken(&self, error: std::io::Error, what: &str, blob: &Blob, partial: &Partial) -> Failure {
+    fn broken(&self, error: std::io::Error, ask: &Ask<'_>, blob: &Blob, partial: &Partial) -> Failure {
         let seen = format!("{} of {} bytes had arrived", partial.length(), blob.size);
-        match self.failure(ureq::Error::from(error), what, blob.size) {
+        match self.failure(ureq::Error::from(error), ask, &ask.uri) {
             Failure::Final(error) => Failure::Final(error.context(seen)),
             Failure::Again(error) => Failure::Again(error.context(seen)),
         }

@@ -71,7 +71,7 @@ impl Client<'_> {
         login: Option<&Login>,
     ) -> Result<Secret> {
         let realm: Uri = realm.parse().with_context(|| self.about_realm("no URL"))?;
-        self.allow(&realm).with_context(|| self.about_realm("not safe to ask"))?;
+        self.registry.allow(&realm).with_context(|| self.about_realm("not safe to ask"))?;
         let own = format!("repository:{}:{}", self.registry.repository, self.actions);
         let mut fields: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
         let mut headers = HeaderMap::new();
@@ -108,7 +108,7 @@ impl Client<'_> {
             match response.status() {
                 StatusCode::OK => {
                     let read = response.body_mut().with_config().limit(TOKEN_LIMIT).read_to_vec();
-                    read.map_err(|error| self.failure(error, &shown(&ask.uri), 0))
+                    read.map_err(|error| self.failure(error, &ask, &ask.uri))
                 }
                 _ => Err(self.unexpected(&ask.method, &ask.uri, response)),
             }
