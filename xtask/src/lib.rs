@@ -16,6 +16,7 @@ pub mod http;
 pub mod interrupt;
 pub mod lock;
 pub mod memo;
+pub mod memory;
 pub mod pack;
 pub mod pebble;
 pub mod plan;
