@@ -174,10 +174,16 @@ impl StoreWriter {
     }
 
     /// Makes the object visible and durable; returns its digest and its size in bytes.
-    pub fn commit(mut self) -> Result<(Digest, u64)> {
+    pub fn commit(self) -> Result<(Digest, u64)> {
+        self.commit_if(|_, _| Ok(()))
+    }
+
+    /// [`StoreWriter::commit`], unless `check` refuses the digest and size; nothing is left then.
+    pub fn commit_if(mut self, check: impl FnOnce(Digest, u64) -> Result<()>) -> Result<(Digest, u64)> {
         self.flush()?;
         let StoreWriter { store, out, path } = self;
         let (file, digest, size) = out.into_parts().0.finish();
+        check(digest, size)?;
         if !store.has(&digest, size) {
             let publish = || {
                 // By descriptor, so that the umask has no say.
