@@ -15,6 +15,10 @@ use crate::signature;
 use crate::way::{Packer, Way};
 use crate::workspace::write_whole;
 
+mod files;
+
+pub use files::check_files;
+
 /// Version of the lock's form; a reader refuses any other.
 pub const SCHEMA: u32 = 2;
 
@@ -230,6 +234,8 @@ impl Lock {
             lock.data.tree == Data::tree(&lock.data.files, &lock.data.mapped),
             "its list of files was changed by hand"
         );
+        // Its digests are no secret: whoever changes it can write new ones, and its paths are unpacked.
+        lock.data.check().context("its list of files")?;
         // The text carries its own digest: a merge that went wrong or a slip of the keyboard is seen wherever it is.
         ensure!(lock.text()? == text, "it was changed by hand, or by a merge");
         Ok(lock)

@@ -169,19 +169,20 @@ impl StoreWriter {
     /// # Errors
     /// Where it is another; nothing is left in the store then.
     pub fn commit_as(self, expected: &Digest, size: u64) -> Result<()> {
-        let is_it = |found: &Digest, length| {
+        let is_it = |found, length| {
             ensure!(length == size, "expected {size} bytes of {expected}, found {length}");
-            ensure!(found == expected, "expected {expected}, found {found}");
+            ensure!(found == *expected, "expected {expected}, found {found}");
             Ok(())
         };
         self.commit_if(is_it).map(drop)
     }
 
-    fn commit_if(mut self, wanted: impl FnOnce(&Digest, u64) -> Result<()>) -> Result<(Digest, u64)> {
+    /// [`StoreWriter::commit`], unless `check` refuses the digest and size; nothing is left then.
+    pub fn commit_if(mut self, check: impl FnOnce(Digest, u64) -> Result<()>) -> Result<(Digest, u64)> {
         self.flush()?;
         let StoreWriter { store, out, path } = self;
         let (file, digest, size) = out.into_parts().0.finish();
-        wanted(&digest, size)?;
+        check(digest, size)?;
         if !store.has(&digest, size) {
             let publish = || {
                 // By descriptor, so that the umask has no say.

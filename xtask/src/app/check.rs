@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use ureq::http::uri::PathAndQuery;
 
 use super::setting::Show;
 use super::{CracEngine, EngineChoice, PackerChoice, Profile};
@@ -210,12 +211,24 @@ pub fn jvm_option(text: &str) -> Checked<String> {
 
 /// An argument of the application.
 pub fn argument(text: &str) -> Checked<String> {
+    short(text)?;
     match text.chars().find(|c| c.is_control()) {
         Some(c) => Err(Wrong::new(
             format!("holds the control character {}", quoted(&c.to_string())),
             "expected one line without control characters",
         )),
         None => Ok(text.to_owned()),
+    }
+}
+
+/// Bytes of an argument or variable: half of what Linux takes (MAX_ARG_STRLEN), and a script that quotes it is longer.
+const ARGUMENT_LIMIT: usize = 64 << 10;
+
+fn short(text: &str) -> Checked<()> {
+    match text.len() <= ARGUMENT_LIMIT {
+        true => Ok(()),
+        false => Err(Wrong::new(format!("has {} bytes", text.len()), "expected at most 64 KiB")
+            .help("Linux hands no program more than 128 KiB in one word; put it into a file (rock.files)")),
     }
 }
 
@@ -237,6 +250,36 @@ pub fn http_path(text: &str) -> Checked<String> {
         Some(c) => {
             Err(Wrong::new(format!("holds {}", quoted(&c.to_string())), "expected visible ASCII only")
                 .help("percent-encode it: `é` is `%C3%A9`"))
+        }
+        None => sendable(text),
+    }
+}
+
+/// What the HTTP client sends and Pebble's checks take; neither would say so before the application was built.
+fn sendable(text: &str) -> Checked<String> {
+    let escaped = |rest: &str| rest.get(..2).is_some_and(|two| two.bytes().all(|b| b.is_ascii_hexdigit()));
+    if !text.split('%').skip(1).all(escaped) {
+        return Err(Wrong::new(
+            "holds a `%` without two hexadecimal digits",
+            "expected an escape such as `%20`",
+        )
+        .help("write `%25` for a `%`"));
+    }
+    // The whole has no word for which character it was, and a path takes some that a query does not.
+    let query = text.find('?').unwrap_or(text.len());
+    let refused = |(at, c): &(usize, char)| {
+        let alone = if *at > query { format!("/?{c}") } else { format!("/{c}") };
+        PathAndQuery::try_from(alone).is_err()
+    };
+    match text.char_indices().find(refused) {
+        Some((_, c)) => {
+            let code = format!("%{:02X}", u32::from(c));
+            let predicate = format!("holds {}, which no URL does", quoted(&c.to_string()));
+            Err(Wrong::new(predicate, "expected a path such as `/actuator/health`")
+                .help(format!("write it as `{code}`")))
+        }
+        None if PathAndQuery::try_from(text).is_err() => {
+            Err(Wrong::new(format!("has {} bytes", text.len()), "expected at most 65,534 bytes"))
         }
         None => Ok(text.to_owned()),
     }
@@ -280,6 +323,8 @@ pub fn variable_name(text: &str) -> Checked<()> {
         "PATH" => refused("the rock sets it, so that CRIU and Java are found"),
         "PEBBLE" => refused("it is where Pebble keeps its layers, and the rock sets it"),
         _ if text.starts_with("LD_") => refused("it would change CRIU and Pebble as well as Java"),
+        // A reader of YAML looks for the colon of a plain key 1,024 characters far.
+        _ if text.len() > 255 => Err(Wrong::new("is too long", "expected a name of at most 255 bytes")),
         _ if valid => Ok(()),
         _ => Err(Wrong::new(
             "is not the name of an environment variable",
@@ -290,6 +335,7 @@ pub fn variable_name(text: &str) -> Checked<()> {
 
 /// The value of an environment variable.
 pub fn variable_value(text: &str) -> Checked<String> {
+    short(text)?;
     match text.contains('\0') {
         true => Err(Wrong::new("holds a NUL", "expected text without `\\u0000`")),
         false => Ok(text.to_owned()),

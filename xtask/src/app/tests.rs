@@ -266,6 +266,14 @@ fn java_and_http() {
     line("http.port = 99999999999999999999", &["out of range"]);
     line("http.ready = \"health\"", &["does not begin with `/`"]);
     line("http.ready = \"http://localhost/\"", &["leave out scheme, host and port"]);
+    let long = "x".repeat(65537);
+    line(&format!("java.arguments = [\"{long}\"]"), &["has 65537 bytes", "at most 64 KiB"]);
+    line(&format!("environment.A = \"{long}\""), &["has 65537 bytes", "at most 64 KiB"]);
+    line(&format!("environment.{} = \"\"", &long[..256]), &["is too long", "at most 255 bytes"]);
+    line("http.ready = \"/a<b\"", &["holds `<`, which no URL does", "write it as `%3C`"]);
+    line("http.ready = \"/a?b<c\"", &["holds `<`, which no URL does", "write it as `%3C`"]);
+    line(&format!("http.ready = \"/{long}\""), &["has 65538 bytes", "at most 65,534 bytes"]);
+    line("http.ready = \"/100%\"", &["holds a `%` without two hexadecimal digits", "write `%25`"]);
     line("http.warm-up = [\"/\", \"/a b\"]", &["`http.warm-up` holds a space", "%20"]);
     line("http.warm-up = [\"/#a\"]", &["a fragment is never sent"]);
     line("http.warm-up = [\"/é\"]", &["visible ASCII"]);

@@ -7,11 +7,19 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use bytesize::ByteSize;
 
-use crate::lock::DataFile;
+use crate::lock::{DataFile, check_files};
+use crate::pack::metered::{Meter, Metered};
 use crate::process::Limit;
 use crate::runtime::Container;
 use crate::store::Store;
+
+/// Bytes of all files of a dump: more memory than a JVM that is worth restoring has. What a container sends beyond it
+/// would only fill the disk.
+const DATA_LIMIT: u64 = 64 << 30;
+/// Bytes of everything else that is sent, all of which is held in memory: enough for twenty thousand files.
+const METADATA_LIMIT: u64 = 32 << 20;
 
 /// Collects what the dump listed: CRIU's images, of which `required` must be there, and the files made at run time.
 pub fn collect(
@@ -47,36 +55,58 @@ pub fn collect(
     Ok(files)
 }
 
-/// Reads a tar into the store, sorted by path.
+/// Reads a tar into the store, sorted by path. Nothing is unpacked: a path is only a word here.
+///
+/// # Errors
+/// Names what a dump cannot hold: a path that is not plain, a kind that is no file, folder or link, more than a limit.
 pub fn read_tar(store: &Store, reader: impl Read) -> Result<Vec<DataFile>> {
     let mut files = Vec::new();
-    let mut archive = tar::Archive::new(reader);
+    let mut total: u64 = 0;
+    let meter = Meter::new(METADATA_LIMIT, "the headers, names and PAX records of the checkpoint data");
+    let mut archive = tar::Archive::new(Metered::new(reader, &meter));
     for entry in archive.entries()? {
-        let mut entry = entry?;
-        let path = plain(&entry.path().context("a name that is no path")?)?;
+        let mut entry = entry.context("the container sent no sound tar")?;
+        let path = plain(&entry.path_bytes())?;
         let header = entry.header();
         let kind = header.entry_type();
-        let (mode, uid, gid) = (header.mode()? & 0o7777, header.uid()?, header.gid()?);
-        let (mut sha256, mut link, mut size) = (None, None, 0);
+        let number = |what: &str| format!("the {what} of {path} is no number");
+        let mode = header.mode().with_context(|| number("mode"))? & 0o7777;
+        let uid = header.uid().with_context(|| number("owner"))?;
+        let gid = header.gid().with_context(|| number("group"))?;
+        let (mut sha256, mut link, size) = (None, None, entry.size());
+        total = total.saturating_add(size);
+        ensure!(
+            total <= DATA_LIMIT,
+            "with {path} of {size} bytes the checkpoint data has more than {}, which is this tool's limit",
+            ByteSize(DATA_LIMIT).display().iec()
+        );
         if kind.is_file() {
             let mut writer = store.writer()?;
-            std::io::copy(&mut entry, &mut writer).with_context(|| {
+            meter.beside(|| std::io::copy(&mut entry, &mut writer)).with_context(|| {
                 format!(
                     "cannot store {path} in {}; is the disk full? `cargo xtask gc` frees space",
                     store.root().display()
                 )
             })?;
-            let (digest, length) = writer.commit()?;
-            ensure!(length == entry.size(), "{path} ends after {length} of {} bytes", entry.size());
-            (sha256, size) = (Some(digest), length);
+            let (digest, _) = writer.commit_if(|_, length| {
+                ensure!(length == size, "{path} ends after {length} of {size} bytes");
+                Ok(())
+            })?;
+            sha256 = Some(digest);
         } else if kind.is_symlink() {
-            let target = entry.link_name()?.context("a link without a target")?;
-            link = Some(
-                target.to_str().with_context(|| format!("the target of {path} is not UTF-8"))?.to_owned(),
-            );
+            let target = entry.link_name_bytes().context("a link without a target")?;
+            let target =
+                std::str::from_utf8(&target).with_context(|| format!("the target of {path} is not UTF-8"))?;
+            link = Some(target.to_owned());
         } else if !kind.is_dir() {
             bail!("{path} is a {kind:?}; only files, folders and links can travel with a checkpoint");
         }
+        // No application makes one, and whoever runs it in the restore rock would become its owner.
+        ensure!(
+            !kind.is_file() || mode & 0o6000 == 0,
+            "{path} is a file of mode {mode:04o}: setuid or setgid"
+        );
+        ensure!(kind.is_file() || size == 0, "{path} is a {kind:?} of {size} bytes, and only files have any");
         files.push(DataFile {
             path,
             mode: format!("{mode:04o}"),
@@ -87,24 +117,17 @@ pub fn read_tar(store: &Store, reader: impl Read) -> Result<Vec<DataFile>> {
         });
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    if let Some(twice) = files.windows(2).find(|pair| pair[0].path == pair[1].path) {
-        bail!("{} is there twice", twice[0].path);
-    }
-    // Whoever unpacks these files writes where their paths say, and a link on the way would lead elsewhere.
-    for link in files.iter().filter(|file| file.link.is_some()) {
-        let below = format!("{}/", link.path);
-        if let Some(file) = files.iter().find(|file| file.path.starts_with(&below)) {
-            bail!("{} lies below the link {}", file.path, link.path);
-        }
-    }
+    check_files(&files)?;
     Ok(files)
 }
 
 /// The absolute form of a relative path that leads nowhere but down.
-fn plain(path: &Path) -> Result<String> {
-    let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
+fn plain(path: &[u8]) -> Result<String> {
+    let text = std::str::from_utf8(path)
+        .with_context(|| format!("the path {} is not UTF-8", path.escape_ascii()))?;
+    ensure!(!text.contains(char::is_control), "{text:?} holds a control character");
     let mut absolute = String::new();
-    for component in path.components() {
+    for component in Path::new(text).components() {
         match component {
             Component::CurDir => {}
             Component::Normal(name) => {
@@ -115,7 +138,6 @@ fn plain(path: &Path) -> Result<String> {
         }
     }
     ensure!(!absolute.is_empty(), "{text:?} names nothing");
-    ensure!(!text.chars().any(char::is_control), "{text:?} holds a control character");
     Ok(absolute)
 }
 

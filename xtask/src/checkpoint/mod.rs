@@ -10,7 +10,7 @@ use crate::lock::{DataFile, MappedFile};
 use crate::runtime::Container;
 use crate::source::Jar;
 
-mod collect;
+pub mod collect;
 mod dump;
 mod life;
 mod log;

@@ -114,6 +114,28 @@ fn a_list_of_files_that_was_edited() {
     }
 }
 
+/// Its digests are no secret: whoever sends a lock can make them right.
+#[test]
+fn a_path_that_leads_elsewhere() {
+    let refused_path = |change: &dyn Fn(&mut Data), phrase: &str| {
+        let mut lock = sample();
+        change(&mut lock.data);
+        lock.data.tree = Data::tree(&lock.data.files, &lock.data.mapped);
+        refused(&lock.text().unwrap(), phrase);
+    };
+    refused_path(&|data| data.files[0].path = "/../../etc/cron.d/x".into(), "no plain path");
+    refused_path(&|data| data.files[0].path = "etc/passwd".into(), "is not absolute");
+    refused_path(&|data| data.files[0].path += "\n", "control character");
+    refused_path(&|data| data.mapped[0].path = "/usr/../../x".into(), "no plain path");
+    refused_path(
+        &|data| {
+            data.files[0] = DataFile { link: Some("/etc".into()), sha256: None, ..data.files[0].clone() };
+            data.files[1].path = format!("{}/passwd", data.files[0].path);
+        },
+        "lies below the link",
+    );
+}
+
 #[test]
 fn hosts() {
     let host = |architecture: &str, flags: &[&str]| Host {

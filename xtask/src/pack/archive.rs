@@ -2,24 +2,20 @@
 //! tar (a `.rock`).
 
 use std::fs::Permissions;
-use std::io::{BufWriter, ErrorKind, Read, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use oci_spec::image::{
-    ANNOTATION_REF_NAME, ImageIndex, ImageIndexBuilder, MediaType, OciLayoutBuilder, SCHEMA_VERSION,
-};
+use anyhow::{Context, Result, ensure};
+use oci_spec::image::{ANNOTATION_REF_NAME, ImageIndexBuilder, MediaType, OciLayoutBuilder, SCHEMA_VERSION};
 use tar::EntryType;
 
+pub use super::foreign::read_manifest_digest;
 use super::image::{Image, canonical_json, descriptor};
 use super::layer::{Blob, append_object, plain_header};
 use crate::digest::Digest;
 use crate::store::{Store, sync_folder};
 use crate::workspace::partial;
-
-/// An index of ours has a few hundred bytes; nobody may make us read gigabytes of one.
-const INDEX_LIMIT: u64 = 1 << 20;
 
 /// Makes an OCI image layout in `dir`, whose blobs are hard links to the store's objects (copies, where `dir`
 /// is on another file system): an engine that loads `oci:DIR` then copies the data once and checks it against
@@ -78,28 +74,6 @@ pub fn prepare_archive(store: &Store, image: &Image, reference: &str, file: &Pat
     partial.as_file().set_permissions(Permissions::from_mode(0o644))?;
     partial.as_file().sync_all()?;
     Ok(Prepared { partial, file: folder.join(name) })
-}
-
-/// Digest of the manifest that an OCI archive's index names.
-///
-/// # Errors
-/// Where `archive` is no OCI archive or holds more than one image.
-pub fn read_manifest_digest(archive: &Path) -> Result<Digest> {
-    let mut tar = tar::Archive::new(fs_err::File::open(archive)?);
-    for entry in tar.entries_with_seek()? {
-        let entry = entry.with_context(|| format!("{} is no tar", archive.display()))?;
-        // Other writers say `./index.json`.
-        if entry.path()?.strip_prefix("./").unwrap_or(&entry.path()?) != Path::new("index.json") {
-            continue;
-        }
-        let index = ImageIndex::from_reader(entry.take(INDEX_LIMIT))
-            .with_context(|| format!("index.json in {} is no OCI index", archive.display()))?;
-        let [manifest] = index.manifests().as_slice() else {
-            bail!("{} holds {} images; expected one", archive.display(), index.manifests().len());
-        };
-        return manifest.digest().as_ref().parse();
-    }
-    bail!("{} holds no index.json: it is no OCI archive", archive.display())
 }
 
 /// Writes the image as what `docker load` reads, of whatever version: an OCI archive that also has the `manifest.json`

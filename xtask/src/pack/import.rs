@@ -2,88 +2,96 @@
 //! added to it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use flate2::read::GzDecoder;
+use bytesize::ByteSize;
+use flate2::read::MultiGzDecoder;
 use oci_spec::image::{HistoryBuilder, ImageConfiguration, ImageManifest, MediaType};
 
-use super::archive::read_manifest_digest;
+use super::foreign::{
+    DOCUMENT_LIMIT, blob_name, each_file, find_manifest, parse_manifest, read_manifest_digest,
+};
 use super::image::{CREATED, Image, canonical_json, descriptor};
 use super::layer::Blob;
+use super::metered::{Meter, Metered};
 use crate::digest::Digest;
 use crate::store::Store;
 
-/// A manifest or config has a few kilobytes; nobody may make us read gigabytes of one.
-pub(super) const DOCUMENT_LIMIT: u64 = 4 << 20;
+/// Bytes of a file that is taken out of a rock: a program has some megabytes.
+const FILE_LIMIT: u64 = 256 << 20;
+/// Headers, names and PAX records of one entry of a layer.
+const ENTRY_LIMIT: u64 = 1 << 20;
+/// How many bytes a compressed layer may unpack to for each of its own: a bomb has 1032, memory pages have 5.
+const RATIO_LIMIT: u64 = 100;
+/// What a compressed layer may unpack to whatever its size: a few empty files shrink a thousandfold.
+const UNPACKED_LEAST: u64 = 64 << 20;
 
-/// Takes every blob of an OCI archive into the store.
+/// How OCI marks that a file of the layers below is gone.
+const WHITEOUT: &[u8] = b".wh.";
+
+/// Takes every blob that the manifest of an OCI archive names into the store; others stay where they are.
 ///
 /// # Errors
-/// Where a blob is not what its name says, or one is missing that the manifest names.
+/// Where a blob is not what its name says or has not the size that the manifest says, or is missing.
 pub fn read_archive(store: &Store, archive: &Path) -> Result<Image> {
-    let manifest = read_manifest_digest(archive)?;
-    let mut tar = tar::Archive::new(fs_err::File::open(archive)?);
-    for entry in tar.entries_with_seek()? {
-        let mut entry = entry.with_context(|| format!("{} is no tar", archive.display()))?;
-        let path = entry.path()?.into_owned();
-        let path = path.strip_prefix("./").unwrap_or(&path);
-        let Ok(name) = path.strip_prefix("blobs/sha256") else { continue };
-        if !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let name = name.to_str().with_context(|| format!("a blob's name is UTF-8: {}", path.display()))?;
-        let expected: Digest = format!("sha256:{name}").parse()?;
+    let image = find_manifest(archive, &read_manifest_digest(archive)?)?;
+    let wanted = image.blobs();
+    each_file(archive, |name, entry| {
+        let Some(expected) = blob_name(name) else { return Ok(()) };
+        let Some(size) = wanted.get(&expected) else { return Ok(()) };
+        ensure!(
+            entry.size() == *size,
+            "the blob {expected} has {} bytes, and should have {size}",
+            entry.size()
+        );
         let mut writer = store.writer()?;
-        std::io::copy(&mut entry, &mut writer)?;
-        let (found, _) = writer.commit()?;
-        ensure!(found == expected, "{}: the blob {expected} is {found}", archive.display());
-    }
-    read_image(store, &manifest).with_context(|| format!("{} is not complete", archive.display()))
+        std::io::copy(entry, &mut writer)?;
+        writer.commit_as(&expected, *size)
+    })?;
+    read_image(store, &image.manifest).with_context(|| format!("{} is not complete", archive.display()))
 }
 
 /// An image of the store by its manifest.
 pub fn read_image(store: &Store, manifest: &Digest) -> Result<Image> {
-    let bytes = document(store, manifest)?;
-    let parsed = ImageManifest::from_reader(bytes.as_slice()).context("the manifest is none")?;
-    let image = parse_manifest(&parsed, *manifest, bytes.len() as u64)?;
-    for (digest, size) in image.blobs() {
-        ensure!(store.has(&digest, size), "{digest} is not in the store {}", store.root().display());
+    let image = parse_manifest(&document(store, manifest)?, *manifest)?;
+    let blobs = image.layers.iter().map(|layer| (layer.digest, layer.size));
+    for (digest, size) in blobs.chain([(image.config, image.config_size)]) {
+        ensure!(
+            store.has(&digest, size),
+            "{digest} of {size} bytes is not in the store {}",
+            store.root().display()
+        );
     }
     Ok(image)
 }
 
 /// The blobs that a manifest of the store names, itself among them; they need not be there.
 pub fn named_by(store: &Store, manifest: &Digest) -> Result<BTreeMap<Digest, u64>> {
-    let bytes = document(store, manifest)?;
-    let parsed = ImageManifest::from_reader(bytes.as_slice()).context("the manifest is none")?;
-    Ok(parse_manifest(&parsed, *manifest, bytes.len() as u64)?.blobs())
-}
-
-/// What a manifest names.
-pub(super) fn parse_manifest(parsed: &ImageManifest, manifest: Digest, manifest_size: u64) -> Result<Image> {
-    let config: Digest = parsed.config().digest().as_ref().parse()?;
-    let config_size = parsed.config().size();
-    let layer = |layer: &oci_spec::image::Descriptor| -> Result<Blob> {
-        Ok(Blob { digest: layer.digest().as_ref().parse()?, size: layer.size() })
-    };
-    let layers = parsed.layers().iter().map(layer).collect::<Result<Vec<_>>>()?;
-    Ok(Image { manifest, manifest_size, config, config_size, layers })
+    Ok(parse_manifest(&document(store, manifest)?, *manifest)?.blobs())
 }
 
 fn document(store: &Store, digest: &Digest) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     store.open_object(digest)?.take(DOCUMENT_LIMIT).read_to_end(&mut bytes)?;
-    ensure!(Digest::of(&bytes) == *digest, "{digest} in the store {} was changed", store.root().display());
+    ensure!(
+        Digest::of(&bytes) == *digest,
+        "{digest} in the store {} was changed, or is too large for a manifest or config",
+        store.root().display()
+    );
     Ok(bytes)
 }
 
-/// One file of an image, from the uppermost layer that has it, as an object of the store.
+/// One file of an image, as an object of the store.
 pub fn read_file(store: &Store, image: &Image, path: &str) -> Result<(Digest, u64)> {
     for layer in image.layers.iter().rev() {
-        if let Some(found) = read_layer_file(store, &layer.digest, path)? {
-            return Ok(found);
+        match look_into(store, &layer.digest, path)? {
+            Seen::File(digest, size) => return Ok((digest, size)),
+            Seen::Nothing => {}
+            Seen::Hidden => break,
         }
     }
     bail!("the rock has no {path}")
@@ -91,21 +99,96 @@ pub fn read_file(store: &Store, image: &Image, path: &str) -> Result<(Digest, u6
 
 /// One file of a layer, if it has it, as an object of the store.
 pub fn read_layer_file(store: &Store, layer: &Digest, path: &str) -> Result<Option<(Digest, u64)>> {
+    Ok(match look_into(store, layer, path)? {
+        Seen::File(digest, size) => Some((digest, size)),
+        Seen::Nothing | Seen::Hidden => None,
+    })
+}
+
+/// What a layer does to a path.
+enum Seen {
+    File(Digest, u64),
+    /// It is no file any more, whatever the layers below have.
+    Hidden,
+    Nothing,
+}
+
+/// Reads the layer to its end: of two entries of one name, the later is what an engine would unpack.
+fn look_into(store: &Store, layer: &Digest, path: &str) -> Result<Seen> {
     let wanted = Path::new(path.trim_start_matches('/'));
     let mut reader = BufReader::with_capacity(1 << 20, store.open_object(layer)?);
     let compressed = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    let plain: Box<dyn Read> = if compressed { Box::new(GzDecoder::new(reader)) } else { Box::new(reader) };
-    let mut tar = tar::Archive::new(plain);
+    let most = Meter::new(
+        reader.get_ref().metadata()?.len().saturating_mul(RATIO_LIMIT).max(UNPACKED_LEAST),
+        "the unpacked bytes of a layer",
+    );
+    let plain: Box<dyn Read> = match compressed {
+        true => Box::new(Metered::new(MultiGzDecoder::new(reader), &most)),
+        false => Box::new(reader),
+    };
+    let meter = Meter::new(ENTRY_LIMIT, "the header, name and PAX records of an entry");
+    let mut tar = tar::Archive::new(Metered::new(plain, &meter));
+    let (mut found, mut hidden) = (None, false);
     for entry in tar.entries()? {
-        let mut entry = entry.with_context(|| format!("layer {layer} is no tar"))?;
-        let found = entry.path()?.strip_prefix("./").unwrap_or(&entry.path()?) == wanted;
-        if found && entry.header().entry_type().is_file() {
-            let mut writer = store.writer()?;
-            std::io::copy(&mut entry, &mut writer)?;
-            return writer.commit().map(Some);
+        let mut entry = entry.with_context(|| format!("layer {layer} is no sound tar"))?;
+        let name = entry.path_bytes().into_owned();
+        let (kind, size) = (entry.header().entry_type(), entry.size());
+        // Its zeros take no room in the layer, and for ever to read.
+        ensure!(!kind.is_gnu_sparse(), "layer {layer} holds the sparse file {}", name.escape_ascii());
+        let taken = kind.is_file() && plain_path(&name) == wanted;
+        if taken {
+            ensure!(
+                size <= FILE_LIMIT,
+                "{path} has {size} bytes, more than {}, which is this tool's limit",
+                ByteSize(FILE_LIMIT).display().iec()
+            );
+            found = Some(store.writer()?);
+        } else if hides(&name, kind, wanted) && !(is_whiteout(plain_path(&name)) && found.is_some()) {
+            (found, hidden) = (None, true);
         }
+        let copied = meter.beside(|| match &mut found {
+            Some(writer) if taken => std::io::copy(&mut entry, writer),
+            _ => std::io::copy(&mut entry, &mut std::io::sink()),
+        });
+        let copied = copied.with_context(|| format!("cannot read layer {layer}"))?;
+        ensure!(copied == size, "{} ends after {copied} of {size} bytes", name.escape_ascii());
+        meter.refill();
     }
-    Ok(None)
+    // What follows the last entry says whether the compressed bytes were sound.
+    let mut rest = tar.into_inner();
+    meter
+        .beside(|| std::io::copy(&mut rest, &mut std::io::sink()))
+        .with_context(|| format!("cannot read layer {layer}"))?;
+    match found {
+        Some(writer) => writer.commit().map(|(digest, size)| Seen::File(digest, size)),
+        None if hidden => Ok(Seen::Hidden),
+        None => Ok(Seen::Nothing),
+    }
+}
+
+/// Whether after this entry the path is not what it was before: it is the path itself, a whiteout of it or of a
+/// folder above it, or something other than a folder in such a folder's place.
+fn hides(name: &[u8], kind: tar::EntryType, wanted: &Path) -> bool {
+    let name = plain_path(name);
+    if name == wanted {
+        return true;
+    }
+    match name.file_name().unwrap_or_default().as_bytes().strip_prefix(WHITEOUT) {
+        // The folder is emptied of what the layers below have.
+        Some(b".wh..opq") => name.parent().is_some_and(|folder| wanted.starts_with(folder)),
+        Some(gone) => wanted.starts_with(name.with_file_name(OsStr::from_bytes(gone))),
+        None => !kind.is_dir() && !name.as_os_str().is_empty() && wanted.starts_with(name),
+    }
+}
+
+/// A whiteout is about the layers below, not about what its own layer has.
+fn is_whiteout(name: &Path) -> bool {
+    name.file_name().is_some_and(|last| last.as_bytes().starts_with(WHITEOUT))
+}
+
+fn plain_path(name: &[u8]) -> &Path {
+    let path = Path::new(OsStr::from_bytes(name));
+    path.strip_prefix("/").or_else(|_| path.strip_prefix("./")).unwrap_or(path)
 }
 
 /// The image with one more, uncompressed layer on top.
@@ -224,7 +307,7 @@ mod tests {
         };
         let find = |text: &[u8]| bytes.windows(text.len()).position(|window| window == text).unwrap();
         let layer = find(&[0x1f, 0x8b, 8]);
-        refused(&|bytes| bytes[layer + 12] ^= 1, "the blob sha256:");
+        refused(&|bytes| bytes[layer + 12] ^= 1, "expected sha256:");
         refused(&|bytes| bytes.truncate(bytes.len() / 2), "");
         refused(&|bytes| bytes.clear(), "no index.json");
     }

@@ -17,9 +17,11 @@
 //! rocks, and a layout is hard links to them ([`archive::write_layout`]), which costs nothing.
 
 pub mod archive;
+mod foreign;
 pub mod image;
 pub mod import;
 pub mod layer;
+pub mod metered;
 #[cfg(test)]
 mod tests;
 pub mod verify;

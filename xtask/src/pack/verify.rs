@@ -6,12 +6,11 @@
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-use oci_spec::image::ImageManifest;
+use anyhow::{Context, Result, ensure};
 
 use super::archive::{file_header, index_json, layout_json};
+use super::foreign::find_manifest;
 use super::image::Image;
-use super::import::{DOCUMENT_LIMIT, parse_manifest};
 use crate::digest::{Digest, Hasher};
 
 const BLOCK: usize = 512;
@@ -67,25 +66,4 @@ fn padding(reader: &mut impl Read, size: u64, what: &str) -> Result<()> {
     let over = (size % BLOCK as u64) as usize;
     let missing = if over == 0 { 0 } else { BLOCK - over };
     expect(reader, &vec![0; missing], &format!("the padding after {what}"))
-}
-
-/// Looks for the manifest among the blobs, wherever it is, and believes it only if it is the one.
-fn find_manifest(file: &Path, manifest: &Digest) -> Result<Image> {
-    let name = format!("blobs/sha256/{}", manifest.hex());
-    let mut tar = tar::Archive::new(fs_err::File::open(file)?);
-    for entry in tar.entries_with_seek()? {
-        let entry = entry.context("it is no tar, or its headers were changed")?;
-        if entry.path_bytes() == name.as_bytes() {
-            let mut bytes = Vec::new();
-            entry.take(DOCUMENT_LIMIT).read_to_end(&mut bytes)?;
-            let found = Digest::of(&bytes);
-            ensure!(found == *manifest, "the manifest was changed: it is {found}, and should be {manifest}");
-            return parse_manifest(
-                &ImageManifest::from_reader(bytes.as_slice())?,
-                *manifest,
-                bytes.len() as u64,
-            );
-        }
-    }
-    bail!("it does not hold the manifest {manifest}")
 }

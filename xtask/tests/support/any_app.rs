@@ -66,7 +66,7 @@ pub fn any_app() -> impl Strategy<Value = App> {
         prop::sample::subsequence(vec!["amd64", "arm64"], 1..=2),
         names("[a-z0-9][a-z0-9+.-]{1,9}"),
         names("[a-z0-9][a-z0-9+.-]{1,9}_[a-z]{1,9}"),
-        "/[!-\"$-~]{0,20}",
+        "/([!\"$&-;=@-_a-~]|%[0-9A-F]{2}){0,15}([?]([!$&(-;=?-_a-~]|%[0-9A-F]{2}){0,9})?",
     );
     let crac = prop::option::of((
         prop::sample::select(vec!["criu", "default"]),
