@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use xtask::commands::checkpoint::pin;
@@ -11,10 +12,12 @@ use xtask::verify;
 
 mod support {
     pub mod fault;
+    pub mod registry;
     pub mod shop;
 }
 
 use support::fault::{Call, Fault, calls, inject};
+use support::registry::{Demands, DockerRegistry};
 use support::shop::{APP, Shop, prepare, said};
 
 /// What is tried.
@@ -174,10 +177,19 @@ fn gc() {
 }
 
 /// Where a shop's pins are kept.
-type Place = dyn Fn(&Shop) -> String + Sync;
+type Place = Arc<dyn Fn(&Shop) -> String + Send + Sync>;
 
-fn beside(shop: &Shop) -> String {
-    format!("oci:{}", shop.beside("pins").display())
+fn beside() -> Place {
+    Arc::new(|shop| format!("oci:{}", shop.beside("pins").display()))
+}
+
+/// Each shop has a repository of its own.
+fn registry(registry: &DockerRegistry) -> Place {
+    let port = registry.port;
+    Arc::new(move |shop| {
+        let name = shop.top().file_name().unwrap().to_string_lossy().to_lowercase().replace('.', "");
+        format!("127.0.0.1:{port}/pins/{name}")
+    })
 }
 
 /// What another machine gets of that place is the pin of one of these generations, whole.
@@ -189,39 +201,40 @@ fn kept(shop: &Shop, place: &Place, generations: &[u8]) {
 }
 
 /// The first generation is there, the second is to be.
-fn push_to(name: &'static str, place: &'static Place) {
+fn push_to(name: &'static str, place: Place) {
     let first = Shop::new();
+    let [before, command, sound, done] = [(); 4].map(|()| place.clone());
     tried(&Case {
         name,
         before: Box::new(move || {
             let shop = first.copy();
-            shop.succeed(&["push", APP, &place(&shop)]);
+            shop.succeed(&["push", APP, &before(&shop)]);
             shop.pin(2);
             shop
         }),
-        command: Box::new(|shop| shop.command(&["push", APP, &place(shop)])),
-        sound: Box::new(|shop| {
+        command: Box::new(move |shop| shop.command(&["push", APP, &command(shop)])),
+        sound: Box::new(move |shop| {
             pinned(shop, &[2]);
-            kept(shop, place, &[1, 2]);
+            kept(shop, &sound, &[1, 2]);
         }),
-        done: Box::new(|shop| kept(shop, place, &[2])),
+        done: Box::new(move |shop| kept(shop, &done, &[2])),
     });
 }
 
 /// The second generation is there, the first is here.
-fn pull_from(name: &'static str, place: &'static Place) {
+fn pull_from(name: &'static str, place: Place) {
     let both = Shop::new();
     let old = both.copy();
     both.pin(2);
+    let before = place.clone();
     tried(&Case {
         name,
         before: Box::new(move || {
             let shop = old.copy();
-            let newer = both.copy();
-            newer.succeed(&["push", APP, &place(&shop)]);
+            both.copy().succeed(&["push", APP, &before(&shop)]);
             shop
         }),
-        command: Box::new(|shop| shop.command(&["pull", APP, &place(shop), "--pin", "shop-1.0"])),
+        command: Box::new(move |shop| shop.command(&["pull", APP, &place(shop), "--pin", "shop-1.0"])),
         sound: Box::new(|shop| drop(pinned(shop, &[1, 2]))),
         done: Box::new(|shop| {
             pinned(shop, &[2]);
@@ -233,11 +246,25 @@ fn pull_from(name: &'static str, place: &'static Place) {
 #[test]
 #[ignore = "needs strace"]
 fn push_to_a_folder() {
-    push_to("push to a folder", &beside);
+    push_to("push to a folder", beside());
 }
 
 #[test]
 #[ignore = "needs strace"]
 fn pull_from_a_folder() {
-    pull_from("pull from a folder", &beside);
+    pull_from("pull from a folder", beside());
+}
+
+#[test]
+#[ignore = "needs strace and docker-registry"]
+fn push_to_a_registry() {
+    let server = DockerRegistry::start(&Demands::default());
+    push_to("push to a registry", registry(&server));
+}
+
+#[test]
+#[ignore = "needs strace and docker-registry"]
+fn pull_from_a_registry() {
+    let server = DockerRegistry::start(&Demands::default());
+    pull_from("pull from a registry", registry(&server));
 }
