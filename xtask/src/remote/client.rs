@@ -122,7 +122,7 @@ impl<'a> Client<'a> {
     pub(super) fn send(&self, ask: &Ask<'_>) -> Result<Response<Body>, Failure> {
         let mut uri = ask.uri.clone();
         for _ in 0..=REDIRECTS {
-            let ours = Origin::of(&uri)? == self.registry.origin;
+            let ours = Origin::of(&uri)?.is(&self.registry.origin);
             let response =
                 if ours { self.send_authorized(ask, &uri)? } else { self.send_once(ask, &uri, None)? };
             let moved = response.status().is_redirection() && response.status() != StatusCode::NOT_MODIFIED;
