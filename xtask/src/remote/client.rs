@@ -23,6 +23,9 @@ use crate::process::{Limit, TimedOut};
 const REDIRECTS: usize = 5;
 /// How much of an answer's body is read for an error.
 const ERROR_BODY: u64 = 8 << 10;
+/// What to do where TLS does not come about.
+const NO_TLS: &str = "no TLS connection that can be trusted; where the certificate is signed by somebody of your own, \
+                      SSL_CERT_FILE names the file with theirs, and a registry without TLS needs --plain-http";
 
 /// Why a request failed, and whether it is worth another.
 #[derive(Debug)]
@@ -119,7 +122,7 @@ impl<'a> Client<'a> {
     pub(super) fn send(&self, ask: &Ask<'_>) -> Result<Response<Body>, Failure> {
         let mut uri = ask.uri.clone();
         for _ in 0..=REDIRECTS {
-            let ours = Origin::of(&uri)? == self.registry.origin;
+            let ours = Origin::of(&uri)?.is(&self.registry.origin);
             let response =
                 if ours { self.send_authorized(ask, &uri)? } else { self.send_once(ask, &uri, None)? };
             let moved = response.status().is_redirection() && response.status() != StatusCode::NOT_MODIFIED;
@@ -218,17 +221,12 @@ impl<'a> Client<'a> {
                 timed_out(&format!("a request of {} bytes", ask.bytes), limits.request(ask.bytes))
             }
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Failure::Final(anyhow!(error).context(format!("{what}: {}", self.about_tls())))
+                Failure::Final(anyhow!(error).context(format!("{what}: {NO_TLS}")))
             }
             ureq::Error::Io(error) => Failure::Again(anyhow!(error).context(what)),
             ureq::Error::ConnectionFailed => Failure::Again(anyhow!("{what}: the connection failed")),
             other => Failure::Final(anyhow!(other).context(what)),
         }
-    }
-
-    fn about_tls(&self) -> &'static str {
-        "no TLS connection that can be trusted; where the certificate is signed by somebody of your own, SSL_CERT_FILE \
-         names the file with theirs, and a registry without TLS needs --plain-http"
     }
 
     /// The answer, if its status is one of these.

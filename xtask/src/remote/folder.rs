@@ -27,7 +27,7 @@ use crate::store::Store;
 use crate::workspace::{create_folder, write_whole};
 
 /// An index has some hundred bytes an entry.
-const INDEX_LIMIT: u64 = 16 << 20;
+const INDEX_LIMIT: u64 = 4 << 20;
 /// Held while the index is changed.
 const LOCK: &str = "index.lock";
 /// What is in a layout of ours.
@@ -197,8 +197,8 @@ impl Folder {
         let entries = entries_mut(&mut index)?;
         let mut found = entries.iter().filter(|entry| named(entry) == Some(tag));
         let Some(entry) = found.next() else {
-            let mut names: Vec<String> =
-                entries.iter().filter_map(named).map(crate::progress::printable).take(20).collect();
+            let shown = |name: &str| crate::progress::printable(&name.chars().take(128).collect::<String>());
+            let mut names: Vec<String> = entries.iter().filter_map(named).map(shown).take(20).collect();
             names.sort();
             bail!("{} has no `{tag}`; it has: {}", self.path.display(), names.join(", "));
         };

@@ -16,7 +16,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
-use crate::process::{self, Limit};
+use crate::process::{self, Limit, Ran};
 
 /// Files of logins have some kilobytes.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -208,16 +208,20 @@ fn ask(helper: &str, authority: &str) -> Result<Option<Login>> {
     let limit = Limit::new("the tool's own limit for a credential helper", Duration::from_secs(60));
     let mut command = Command::new(&program);
     command.arg("get");
-    let ran = process::answer(command, &limit, authority)?;
+    understand(&process::answer(command, &limit, authority)?).with_context(|| format!("`{program} get`"))
+}
+
+fn understand(ran: &Ran) -> Result<Option<Login>> {
     if !ran.status.success() {
         // The words of docker's own library of helpers.
         if ran.stdout.contains("credentials not found") {
             return Ok(None);
         }
-        bail!("`{program} get` failed ({}): {}", ran.status, crate::http::excerpt(&ran.stderr));
+        bail!("it failed ({}): {}", ran.status, crate::http::excerpt(&ran.stderr));
     }
+    // serde's own words may quote what it read.
     let Ok(answer) = serde_json::from_str::<Answer>(&ran.stdout) else {
-        bail!("`{program} get` answers with something else than a login");
+        bail!("it answers with something else than a login");
     };
     Ok(Some(match answer.username.as_str() {
         "<token>" => Login::Identity(answer.secret),
@@ -308,6 +312,32 @@ mod tests {
         assert!(error.contains("not there"), "{error}");
         let nowhere = Variables::from([("XDG_RUNTIME_DIR", folder.path().join("none"))]);
         assert_eq!(find(&nowhere, "r.example", "app").unwrap(), None);
+    }
+
+    #[test]
+    fn what_a_helper_says() {
+        let check = |script: &str, expected: Result<Option<Login>, &str>| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            let ran = process::answer(command, &Limit::quick(), "r.example").unwrap();
+            match (understand(&ran), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{script}"),
+                (found, expected) => {
+                    let (error, expected) = (found.unwrap_err().to_string(), expected.unwrap_err());
+                    assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
+                }
+            }
+        };
+        let say = |user: &str| {
+            format!(r#"printf '{{"ServerURL":"%s","Username":"{user}","Secret":"s"}}' "$(cat)""#)
+        };
+        check(&say("u"), Ok(login("u", "s")));
+        check(&say("<token>"), Ok(Some(Login::Identity(Secret::new("s")))));
+        check(r#"[ "$(cat)" = r.example ] && printf '{"Username":"u","Secret":""}'"#, Ok(login("u", "")));
+        check("echo credentials not found in native keychain; exit 1", Ok(None));
+        check("echo hunter2; echo locked >&2; exit 1", Err("it failed (exit status: 1): locked"));
+        check("echo hunter2", Err("something else than a login"));
+        check(r#"echo '{"Username":"u","Secret":["hunter2"]}'"#, Err("something else than a login"));
     }
 
     #[test]

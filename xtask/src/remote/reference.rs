@@ -12,7 +12,7 @@ const EXPECTED: &str = "expected a folder (`oci:DIR`, or a path that begins with
                         (`HOST[:PORT]/REPOSITORY[:TAG]`, whose host has a dot or a port or is localhost)";
 
 /// A scheme, a host and a port: what a login is good for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Origin {
     /// Whether TLS is spoken.
     pub https: bool,
@@ -30,11 +30,14 @@ impl Origin {
         ensure!(!authority.as_str().contains('@'), "it has a login in it");
         let port = &authority.as_str()[host_of(authority.as_str()).len()..];
         ensure!(port.is_empty() || authority.port_u16().is_some(), "it has a port that is none");
-        let https = scheme == "https";
-        let default = if https { ":443" } else { ":80" };
-        let authority = authority.as_str().to_ascii_lowercase();
-        let authority = authority.strip_suffix(default).map_or(authority.clone(), str::to_owned);
-        Ok(Origin { https, authority })
+        Ok(Origin { https: scheme == "https", authority: authority.as_str().to_ascii_lowercase() })
+    }
+
+    /// Whether both are the same place: a port may be written or left out.
+    pub(super) fn is(&self, other: &Origin) -> bool {
+        let default = if self.https { ":443" } else { ":80" };
+        let bare = |authority: &str| authority.strip_suffix(default).unwrap_or(authority).to_owned();
+        self.https == other.https && bare(&self.authority) == bare(&other.authority)
     }
 
     /// `https://HOST[:PORT]`
@@ -224,6 +227,28 @@ mod tests {
         check("127.0.0.1.example/a", false, "https://127.0.0.1.example a");
         check("[::ffff:8.8.8.8]/a", false, "https://[::ffff:8.8.8.8] a");
         check("petclinic:5000/a", false, "https://petclinic:5000 a");
+    }
+
+    #[test]
+    fn who_gets_the_login() {
+        let check = |text: &str, uri: &str, expected: bool| {
+            let Remote::Registry(registry) = Remote::parse(text, false).unwrap() else { panic!("{text}") };
+            let origin = Origin::of(&uri.parse().unwrap()).unwrap();
+            assert_eq!(origin.is(&registry.origin), expected, "{text} {uri}");
+        };
+        for text in ["r.example/a", "r.example:443/a"] {
+            check(text, "https://r.example/x", true);
+            check(text, "https://R.example:443/x", true);
+            check(text, "http://r.example/x", false);
+            check(text, "https://r.example:80/x", false);
+            check(text, "https://r.example:4433/x", false);
+            check(text, "https://r.example.com/x", false);
+            check(text, "https://store.r.example/x", false);
+        }
+        check("127.0.0.1:80/a", "http://127.0.0.1/x", true);
+        check("127.0.0.1:5000/a", "http://127.0.0.1:5000/x", true);
+        check("127.0.0.1:5000/a", "http://127.0.0.1:5001/x", false);
+        check("[::1]/a", "http://[::1]:80/x", true);
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Client<'_> {
     /// An upload's place must be at the registry itself: the blob and the login are for nobody else.
     fn upload_location(&self, base: &Uri, response: &Response<Body>) -> Result<Uri> {
         let uri = self.location(base, response)?;
-        let ours = Origin::of(&uri)? == self.registry.origin;
+        let ours = Origin::of(&uri)?.is(&self.registry.origin);
         anyhow::ensure!(ours, "{} wants the upload at another host, {}", shown(base), shown(&uri));
         Ok(uri)
     }

@@ -194,7 +194,7 @@ fn what_is_too_large_is_not_read() {
     grow(shared.blob(0));
     shared.refuses_to_pull(&["has 1099511627776 bytes; expected 10"]);
     grow(shared.path.join("index.json"));
-    says(remote::read(&shared.remote, "1"), &["more than the 16777216 it may have"]);
+    says(remote::read(&shared.remote, "1"), &["more than the 4194304 it may have"]);
 }
 
 #[test]

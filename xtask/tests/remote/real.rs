@@ -24,7 +24,7 @@ fn what_is_pushed_is_pulled_and_nothing_twice() {
     let registry = start();
     let there = local(registry.port);
     // More than a chunk, an empty one, and the same bytes under two names.
-    let mut fixture = Fixture::with(&[40 * MIB + 7, 3 * MIB, 0, 1]);
+    let mut fixture = Fixture::with(&[17 * MIB + 7, 3 * MIB, 0, 1]);
     let mut again = fixture.artifact.parts[1].clone();
     again.title = "the same".into();
     fixture.artifact.parts.push(again);
