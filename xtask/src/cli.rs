@@ -68,6 +68,8 @@ pub enum Command {
     Bench(Bench),
     /// Say which inputs differ from the pin's, and what `checkpoint` would do again
     Why(Why),
+    /// Say what differs between two pins: inputs, packages, host, data, and memory by kind
+    Diff(Diff),
     /// Compare store, rendered files and packed rocks with the pin; changes nothing
     Verify(Verify),
     /// Write what is in a pin's restore rock, package by package, as CycloneDX JSON
@@ -164,6 +166,18 @@ pub struct Why {
     /// Build from this folder, or take this jar, instead of the source in app.toml
     #[arg(long, value_name = "DIR|JAR")]
     pub source: Option<PathBuf>,
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// A pin: a checkpoint.lock, an application that has one, or REVISION:APPLICATION for one that git has
+    pub before: String,
+    /// Another, in the same forms
+    pub after: String,
+    /// Fail if they differ
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 /// Arguments of `verify`.

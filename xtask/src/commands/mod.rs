@@ -25,6 +25,7 @@ mod bench;
 mod check;
 mod checkpoint;
 mod clean;
+mod diff;
 mod list;
 mod pack;
 mod render;
@@ -50,6 +51,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Check(arguments) => check::run(&session, arguments, &cli.global),
         Command::Pack(arguments) => pack::run(&session, arguments, &cli.global),
         Command::Why(arguments) => why::run(&session, arguments, &cli.global),
+        Command::Diff(arguments) => diff::run(&session, arguments, &cli.global),
         Command::Bench(arguments) => bench::run(&session, arguments, &cli.global),
         Command::Verify(arguments) => verify::run(&session, arguments, &cli.global),
         Command::Sbom(arguments) => sbom::run(&session, arguments, &cli.global),
