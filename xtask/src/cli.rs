@@ -68,6 +68,8 @@ pub enum Command {
     Bench(Bench),
     /// Say which inputs differ from the pin's, and what `checkpoint` would do again
     Why(Why),
+    /// Say what differs between two pins: inputs, packages, host, data, and memory by kind
+    Diff(Diff),
     /// Send a pin and what it names to a registry or a folder
     Push(Push),
     /// Fetch what a pin names, and the pin where there is none
@@ -212,6 +214,18 @@ pub struct Sign {
     /// The file with the secret key, as `minisign -G` makes it; its password is asked for, or XTASK_KEY_PASSWORD
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// A pin: a checkpoint.lock, an application that has one, or REVISION:APPLICATION for one that git has
+    pub before: String,
+    /// Another, in the same forms
+    pub after: String,
+    /// Fail if they differ
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 /// Arguments of `verify`.

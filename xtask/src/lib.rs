@@ -9,6 +9,7 @@ pub mod cli;
 pub mod commands;
 pub mod debian;
 pub mod diagnostic;
+pub mod diff;
 pub mod digest;
 pub mod engine;
 pub mod host;

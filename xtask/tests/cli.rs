@@ -6,6 +6,7 @@ mod support {
 }
 
 use support::workspace::Workspace;
+use xtask::lock::Lock;
 
 /// Appended to petclinic's app.toml, this is refused on its line, with every phrase.
 #[track_caller]
@@ -151,8 +152,20 @@ fn a_wrong_template() {
 #[test]
 fn help() {
     let workspace = Workspace::new();
-    let commands =
-        ["", "checkpoint", "restore", "render", "check", "pack", "sbom", "list", "show", "test", "clean"];
+    let commands = [
+        "",
+        "checkpoint",
+        "restore",
+        "render",
+        "check",
+        "pack",
+        "diff",
+        "sbom",
+        "list",
+        "show",
+        "test",
+        "clean",
+    ];
     let mut text = String::new();
     for command in commands {
         let ran = workspace.run_unchanged(&format!("{command} --help"));
@@ -179,6 +192,7 @@ fn what_only_looks_changes_nothing() {
         ("check --plan", "render in memory"),
         ("pack petclinic checkpoint --plan", "pack the checkpoint rock"),
         ("pack petclinic restore --plan", "read the pin"),
+        ("diff zipkin main:zipkin --plan", "print what differs"),
         ("sbom petclinic --plan", "read the pin"),
         ("list --plan", "print a table"),
         ("show petclinic --plan", "print it"),
@@ -257,6 +271,65 @@ fn a_restore_without_a_pin_says_what_to_do() {
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn a_bill_of_materials_needs_the_rock() {
+    let workspace = Workspace::new();
+    let pin = Lock { app: "zipkin".into(), ..Lock::parse(include_str!("support/sample.lock")).unwrap() };
+    workspace.write("apps/zipkin/checkpoint.lock", &pin.text().unwrap());
+    for words in ["sbom zipkin", "sbom zipkin --output -"] {
+        let ran = workspace.run_unchanged(words);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+        assert!(ran.stderr.contains("run `cargo xtask pack zipkin restore`"), "{}", ran.stderr);
+    }
+    let ran = workspace.run_unchanged("sbom petclinic");
+    assert!(ran.stderr.contains("petclinic has no pin yet"), "{}", ran.stderr);
+}
+
+#[test]
+fn two_pins() {
+    let workspace = Workspace::new();
+    let pin = Lock::parse(include_str!("support/sample.lock")).unwrap();
+    let moved = Lock { pid: 346, ..pin.clone() };
+    workspace.write("apps/zipkin/checkpoint.lock", &pin.text().unwrap());
+    workspace.write("apps/petclinic/checkpoint.lock", &moved.text().unwrap());
+    let git = |words: &str| {
+        let mut git = std::process::Command::new("git");
+        git.args(words.split_whitespace()).current_dir(workspace.root());
+        assert!(git.output().unwrap().status.success(), "{words}");
+    };
+    git("init -q");
+    git("add .");
+    git("-c user.name=a -c user.email=a@example.com -c commit.gpgsign=false commit -q -m pin");
+
+    let same = workspace.run_unchanged("diff zipkin root/apps/zipkin/checkpoint.lock --exit-code");
+    assert_eq!(same.code, Some(0), "{same:?}");
+    assert_eq!(same.stdout, "zipkin and root/apps/zipkin/checkpoint.lock are the same pin.\n");
+    let same = workspace.run_unchanged("diff HEAD:zipkin zipkin");
+    assert_eq!(same.stdout, "HEAD:zipkin and zipkin are the same pin.\n", "{same:?}");
+
+    let differ = workspace.run_unchanged("diff zipkin HEAD:petclinic");
+    assert_eq!((differ.code, differ.stderr.as_str()), (Some(0), ""));
+    let words: Vec<&str> = differ.stdout.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(words, ["pin", "PID", "345", "346"]);
+    let lacks = "Their memory is not compared: the store lacks images of zipkin.";
+    assert!(differ.stdout.ends_with(&format!("\n{lacks}\n")), "{}", differ.stdout);
+    let code = workspace.run_unchanged("diff zipkin petclinic --exit-code");
+    assert_eq!((code.code, code.stderr.as_str()), (Some(1), "error: zipkin and petclinic differ\n"));
+
+    for name in ["tea", "../zipkin", "apps", "-x:zipkin", "HEAD:../zipkin", ":zipkin"] {
+        let ran = ran_diff(&workspace, name);
+        assert_eq!(ran.code, Some(2), "{name}: {ran:?}");
+        assert!(ran.stderr.contains(&format!("there is no pin `{name}`")), "{}", ran.stderr);
+    }
+    let ran = ran_diff(&workspace, "HEAD:tea");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("there is no pin HEAD:tea"), "{}", ran.stderr);
+}
+
+fn ran_diff(workspace: &Workspace, name: &str) -> support::workspace::Ran {
+    workspace.unchanged(workspace.command("diff zipkin --").arg(name))
 }
 
 #[test]

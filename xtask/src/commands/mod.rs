@@ -27,6 +27,7 @@ mod bench;
 mod check;
 pub mod checkpoint;
 mod clean;
+mod diff;
 mod gc;
 mod list;
 mod pack;
@@ -56,6 +57,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Check(arguments) => check::run(&session, arguments, &cli.global),
         Command::Pack(arguments) => pack::run(&session, arguments, &cli.global),
         Command::Why(arguments) => why::run(&session, arguments, &cli.global),
+        Command::Diff(arguments) => diff::run(&session, arguments, &cli.global),
         Command::Bench(arguments) => bench::run(&session, arguments, &cli.global),
         Command::Push(arguments) => push::run(&session, arguments, &cli.global),
         Command::Pull(arguments) => pull::run(&session, arguments, &cli.global),

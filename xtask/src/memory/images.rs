@@ -15,7 +15,7 @@ use crate::store::Store;
 
 /// Where the images are in the rock.
 const FOLDER: &str = "/checkpoint-data/";
-/// A dump of half a gigabyte has a pagemap of some kilobytes.
+/// The largest of a dump of 140 MB has 14 KiB.
 const LIMIT: u64 = 64 << 20;
 
 /// What begins every image.
@@ -59,12 +59,12 @@ pub(super) struct Mapping {
 pub(super) struct Pagemap {
     #[prost(uint64, tag = "1")]
     pub start: u64,
-    /// Before CRIU 4.1.
+    /// What older versions of CRIU wrote; 0 where the field of 64 bits stands.
     #[prost(uint32, tag = "2")]
     pub pages_32: u32,
     #[prost(bool, tag = "3")]
     pub in_parent: bool,
-    /// None before CRIU 3.
+    /// Optional to CRIU, whose older versions had `in_parent` alone.
     #[prost(uint32, optional, tag = "4")]
     pub flags: Option<u32>,
     #[prost(uint64, tag = "5")]

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use self::partial::Partial;
 use crate::digest::Digest;
 use crate::pack::{Blob, Image};
 use crate::progress::Progress;
@@ -264,11 +265,11 @@ pub fn pull(
         Remote::Folder(folder) => folder.pull(store, &missing, progress),
         Remote::Registry(registry) => registry.pull(store, &missing, cache, progress),
     };
-    Ok(Pulled {
-        fetched: missing.len(),
-        fetched_bytes: arrived.with_context(|| format!("cannot pull from {}", remote.name()))?,
-        present: wanted.len() - missing.len(),
-    })
+    let fetched_bytes = arrived.with_context(|| format!("cannot pull from {}", remote.name()))?;
+    for blob in &wanted {
+        Partial::forget(cache, blob)?;
+    }
+    Ok(Pulled { fetched: missing.len(), fetched_bytes, present: wanted.len() - missing.len() })
 }
 
 /// Each blob once; the largest first, so that all workers end at about the same time.

@@ -13,7 +13,7 @@ use crate::interrupt;
 use crate::pack::Blob;
 use crate::process::Limit;
 use crate::store::Store;
-use crate::workspace::create_folder;
+use crate::workspace::{create_folder, remove_unlocked};
 
 /// A file that is named by the blob's digest and locked: one process at a time writes it.
 pub(super) struct Partial {
@@ -27,7 +27,7 @@ impl Partial {
     /// Opens what an earlier try left, or begins anew; waits for another process that is at it.
     pub(super) fn open(cache: &Path, blob: &Blob, limit: &Limit) -> Result<Partial> {
         create_folder(cache)?;
-        let path = cache.join(format!("{}.partial", blob.digest.hex()));
+        let path = path(cache, blob);
         loop {
             let file = std::fs::OpenOptions::new()
                 .create(true)
@@ -49,6 +49,11 @@ impl Partial {
             }
             return Ok(partial);
         }
+    }
+
+    /// Removes what a killed process left of a blob that is in the store by now.
+    pub(super) fn forget(cache: &Path, blob: &Blob) -> Result<()> {
+        remove_unlocked(&path(cache, blob)).map(drop)
     }
 
     /// How many bytes have arrived.
@@ -94,6 +99,10 @@ impl Partial {
     pub(super) fn remove(self) -> Result<()> {
         std::fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))
     }
+}
+
+fn path(cache: &Path, blob: &Blob) -> PathBuf {
+    cache.join(format!("{}.partial", blob.digest.hex()))
 }
 
 /// Reads a file from its beginning, whatever was done with it before.

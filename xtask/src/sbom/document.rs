@@ -1,8 +1,8 @@
 //! The part of CycloneDX 1.6 that is written: components, their hashes, and what holds what.
 //!
-//! Types of our own, because those of others cost more than they give: `serde-cyclonedx` 0.10 generates all of 1.4 to
-//! 1.6 from their schemas at every build (a minute and 40 crates), `cyclonedx-bom` 0.8 brings 50 crates with XML and
-//! validators of licences. A test holds what is written here to the official schema.
+//! Types of our own, because those of others cost more than they give: `serde-cyclonedx` 0.10 generates 1.4 to 1.6 whole
+//! from their schemas in its build script (over a minute on two cores, and an error unless another crate turns on serde's
+//! `derive`), `cyclonedx-bom` 0.8 brings some fifty crates. A test holds what is written here to the official schema.
 
 use std::collections::{BTreeMap, BTreeSet};
 

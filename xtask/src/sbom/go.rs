@@ -2,7 +2,7 @@
 //! program.
 //!
 //! Go's own reader is debug/buildinfo, whose source describes the form. Only that of Go 1.18 and later is read, where
-//! both texts lie inline behind the header; Pebble has never been built with less.
+//! both texts lie inline behind the header.
 
 /// What lies 16-byte aligned before the texts.
 const MAGIC: &[u8] = b"\xff Go buildinf:";

@@ -24,7 +24,7 @@ const LIBRARIES: [&str; 3] = ["BOOT-INF/lib/", "WEB-INF/lib/", "WEB-INF/lib-prov
 const NESTED: u64 = 256 << 20;
 /// All nested jars together, unpacked.
 const TOTAL: u64 = 2 << 30;
-/// More of them are refused: Java itself would need minutes to open them.
+/// More of them are refused: the document would be of no use.
 const COUNT: usize = 10_000;
 /// The largest manifest or pom.properties.
 const TEXT: u64 = 1 << 20;

@@ -137,7 +137,8 @@ fn add_data(document: &mut Document, lock: &Lock) {
     let mut data = Component::new("data", "checkpoint-data".into(), "checkpoint-data");
     data.property("data:tree", lock.data.tree);
     data.property("data:files", lock.data.files.iter().filter(|file| file.sha256.is_some()).count());
-    data.property("data:bytes", lock.data.files.iter().map(|file| file.size).sum::<u64>());
+    let bytes = lock.data.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size));
+    data.property("data:bytes", bytes);
     data.property("data:created", &lock.created);
     document.add(&rock, data);
     if let Some(archive) = &lock.class_archive {

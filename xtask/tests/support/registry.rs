@@ -1,5 +1,7 @@
 //! A real registry, `docker-registry`, on a free port of this machine, with its files in a temporary folder.
 
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
+
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
