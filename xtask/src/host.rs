@@ -64,6 +64,10 @@ pub const PYTHON: Need = Need {
 pub const SETCAP: Need = Need { program: "setcap", probe: &[], packages: &["libcap2-bin"] };
 /// Checks rendered scripts, in tests.
 pub const SHELLCHECK: Need = Need { program: "shellcheck", probe: &[], packages: &["shellcheck"] };
+/// Lets a system call fail, or a process die at one, in tests.
+pub const STRACE: Need = Need { program: "strace", probe: &[], packages: &["strace"] };
+/// Makes certificates, in tests.
+pub const OPENSSL: Need = Need { program: "openssl", probe: &[], packages: &["openssl"] };
 /// The registry that tests push to and pull from.
 pub const REGISTRY: Need = Need { program: "docker-registry", probe: &[], packages: &["docker-registry"] };
 

@@ -49,6 +49,34 @@ fn another_machine_packs_the_same_rock() {
 }
 
 #[test]
+fn what_is_in_the_rock_is_listed_and_travels() {
+    let here = Shop::new();
+    let said = here.succeed(&["sbom", APP]);
+    let beside = "target/xtask/rocks/shop-restorer_1.0_amd64.cdx.json";
+    assert!(said.starts_with(&format!("{beside}: 5 components, sha256:")), "{said}");
+    let list = fs::read(here.root().join(beside)).unwrap();
+    assert_eq!(here.succeed(&["sbom", APP, "--output", "-"]).into_bytes(), list);
+    let parsed: serde_json::Value = serde_json::from_slice(&list).unwrap();
+    let names: Vec<&str> =
+        parsed["components"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"criu") && names.contains(&"bash") && names.contains(&"pebble"), "{names:?}");
+    here.succeed(&["push", APP, &folder(&here), "--rock", &format!("oci:{}", text(&here.beside("rocks")))]);
+    // With the pin, and with the rock, which the list points to.
+    for pins in ["pins", "rocks"] {
+        assert_eq!(
+            fs::read(here.beside(pins).join("blobs/sha256").join(Digest::of(&list).hex())).unwrap(),
+            list
+        );
+    }
+    let index = fs::read_to_string(here.beside("rocks/index.json")).unwrap();
+    let restore = here.lock().rocks.restore.hex();
+    assert!(index.contains(&format!("sha256-{restore}.sbom")) && index.contains("\"1.0\""), "{index}");
+    let there = here.elsewhere();
+    there.succeed(&["pull", APP, &folder(&here)]);
+    assert_eq!(there.succeed(&["sbom", APP, "--output", "-"]).into_bytes(), list);
+}
+
+#[test]
 fn a_pin_comes_along_where_there_is_none() {
     let here = Shop::new();
     let pins = folder(&here);

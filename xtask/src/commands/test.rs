@@ -30,7 +30,7 @@ const fn slow(name: &'static str, words: &'static [&'static str]) -> Step {
     Step { name, words, cases: None, slow: true }
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 12] = [
     fast("formatting", &["fmt", "--all", "--check"]),
     fast("lints", &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]),
     fast("unit, snapshot and property tests", &["test", "--quiet"]),
@@ -46,6 +46,30 @@ const STEPS: [Step; 8] = [
             &["test", "--test", "install_data", "--test", "pin", "--", "--nocapture"],
         )
     },
+    Step {
+        cases: Some(10_000),
+        ..slow("10,000 hostile values", &["test", "--test", "hostile_values", "--", "--nocapture"])
+    },
+    Step {
+        cases: Some(100),
+        ..slow("8 processes, 100 rounds each", &["test", "--test", "crowd", "--", "--nocapture"])
+    },
+    slow("a real registry", &["test", "--test", "remote", "--", "--include-ignored", "--nocapture"]),
+    slow(
+        "a fault at every system call that changes something",
+        &[
+            "test",
+            "--test",
+            "crash",
+            "--",
+            "--ignored",
+            "--test-threads=1",
+            "--nocapture",
+            // It is what the faults hit.
+            "--skip",
+            "pin_here",
+        ],
+    ),
     slow(
         "shellcheck, and rockcraft's own libraries",
         &[
@@ -77,7 +101,17 @@ pub fn run(session: &Session, arguments: &Test, global: &Global) -> Result<()> {
     }
     let mut engine = None;
     if !arguments.fast {
-        let needs = [host::PODMAN, host::MMDEBSTRAP, host::GIT, host::SHELLCHECK, host::PYTHON, host::SETCAP];
+        let needs = [
+            host::PODMAN,
+            host::MMDEBSTRAP,
+            host::GIT,
+            host::SHELLCHECK,
+            host::PYTHON,
+            host::SETCAP,
+            host::STRACE,
+            host::REGISTRY,
+            host::OPENSSL,
+        ];
         host::ensure(&needs, global.install, &session.progress)?;
         engine = DockerEngine::start(session)?;
     }
