@@ -230,7 +230,7 @@ fn server() -> (u16, Receiver<Vec<u8>>) {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
-            stream.set_read_timeout(Some(Duration::from_millis(500))).expect("a limit");
+            stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
             let mut bytes = Vec::new();
             let mut buffer = [0; 65536];
             while !whole(&bytes) {

@@ -6,10 +6,13 @@
 
 mod disk;
 mod docker;
+mod elsewhere;
 mod faults;
 mod incremental;
 mod interrupted;
 mod pebble;
+#[path = "../support/registry.rs"]
+mod registry;
 mod rockcraft;
 mod sources;
 mod support;
