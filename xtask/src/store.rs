@@ -18,8 +18,9 @@ use tempfile::TempPath;
 use crate::digest::{Digest, Hasher};
 use crate::workspace::{locked_temporary, remove_unlocked};
 
-/// Bytes read and written at a time: system calls then cost nothing beside hashing.
-const BUFFER: usize = 1 << 20;
+mod copy;
+
+use copy::{BUFFER, copy, copy_hashed};
 
 /// A content-addressed store in a folder.
 #[derive(Debug, Clone)]
@@ -96,9 +97,7 @@ impl Store {
     pub fn copy_object(&self, digest: &Digest, size: u64, out: &mut impl Write) -> Result<()> {
         // Never more than `size`, which the caller has written into a header already.
         let mut object = self.open_object(digest)?.take(size);
-        let mut hasher = Hasher::new(out);
-        copy(&mut object, &mut hasher)?;
-        let (_, found, length) = hasher.finish();
+        let (found, length) = copy_hashed(&mut object, size, out)?;
         let path = self.path(digest);
         ensure!(length == size, "{} is cut off: expected {size} bytes, found {length}", path.display());
         self.check(digest, &found)
@@ -233,19 +232,6 @@ impl fmt::Display for WriteError {
 impl Error for WriteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.source)
-    }
-}
-
-/// [`io::copy`] with the store's buffer size.
-fn copy(reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(read) => writer.write_all(&buffer[..read])?,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }
 
