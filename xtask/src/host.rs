@@ -66,6 +66,10 @@ pub const SETCAP: Need = Need { program: "setcap", probe: &[], packages: &["libc
 pub const SHELLCHECK: Need = Need { program: "shellcheck", probe: &[], packages: &["shellcheck"] };
 /// Lets a system call fail, or a process die at one, in tests.
 pub const STRACE: Need = Need { program: "strace", probe: &[], packages: &["strace"] };
+/// Compiles libFuzzer, in tests.
+pub const CXX: Need = Need { program: "c++", probe: &[], packages: &["g++"] };
+/// Packs what our packer packs, for comparison.
+pub const UMOCI: Need = Need { program: "umoci", probe: &[], packages: &["umoci"] };
 /// Makes certificates, in tests.
 pub const OPENSSL: Need = Need { program: "openssl", probe: &[], packages: &["openssl"] };
 /// The registry that tests push to and pull from.

@@ -11,6 +11,7 @@ use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempPath;
@@ -19,8 +20,10 @@ use crate::digest::{Digest, Hasher};
 use crate::workspace::{locked_temporary, remove_unlocked};
 
 mod copy;
+pub(crate) mod early;
 
 use copy::{BUFFER, copy, copy_hashed};
+use early::EarlySync;
 
 /// A content-addressed store in a folder.
 #[derive(Debug, Clone)]
@@ -149,13 +152,14 @@ impl Store {
 /// without it, it leaves nothing.
 pub struct StoreWriter {
     store: Store,
-    out: BufWriter<Hasher<File>>,
+    out: BufWriter<Hasher<EarlySync>>,
     path: TempPath,
 }
 
 impl StoreWriter {
     fn new(store: Store, file: File, path: TempPath) -> StoreWriter {
-        StoreWriter { store, out: BufWriter::with_capacity(BUFFER, Hasher::new(file)), path }
+        let out = Hasher::new(EarlySync::new(Arc::new(file)));
+        StoreWriter { store, out: BufWriter::with_capacity(BUFFER, out), path }
     }
 
     /// Makes the object visible and durable; returns its digest and its size in bytes.
@@ -184,6 +188,7 @@ impl StoreWriter {
         check(digest, size)?;
         if !store.has(&digest, size) {
             let publish = || {
+                let file = file.finish()?;
                 // By descriptor, so that the umask has no say.
                 file.set_permissions(Permissions::from_mode(0o444))?;
                 file.sync_all()?;

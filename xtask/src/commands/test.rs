@@ -30,7 +30,7 @@ const fn slow(name: &'static str, words: &'static [&'static str]) -> Step {
     Step { name, words, cases: None, slow: true }
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 14] = [
     fast("formatting", &["fmt", "--all", "--check"]),
     fast("lints", &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]),
     fast("unit, snapshot and property tests", &["test", "--quiet"]),
@@ -70,6 +70,8 @@ const STEPS: [Step; 12] = [
             "pin_here",
         ],
     ),
+    slow("libFuzzer, 20 s a reader", &["test", "--test", "fuzz", "--", "--ignored", "--nocapture"]),
+    slow("speed, beside openssl and umoci", &["test", "--bench", "pin"]),
     slow(
         "shellcheck, and rockcraft's own libraries",
         &[
@@ -111,6 +113,8 @@ pub fn run(session: &Session, arguments: &Test, global: &Global) -> Result<()> {
             host::STRACE,
             host::REGISTRY,
             host::OPENSSL,
+            host::CXX,
+            host::UMOCI,
         ];
         host::ensure(&needs, global.install, &session.progress)?;
         engine = DockerEngine::start(session)?;

@@ -5,6 +5,7 @@ use std::fs::Permissions;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use oci_spec::image::{ANNOTATION_REF_NAME, ImageIndexBuilder, MediaType, OciLayoutBuilder, SCHEMA_VERSION};
@@ -14,6 +15,7 @@ pub use super::foreign::read_manifest_digest;
 use super::image::{Image, canonical_json, descriptor};
 use super::layer::{Blob, append_object, plain_header};
 use crate::digest::Digest;
+use crate::store::early::EarlySync;
 use crate::store::{Store, sync_folder};
 use crate::workspace::partial;
 
@@ -68,8 +70,10 @@ pub fn prepare_archive(store: &Store, image: &Image, reference: &str, file: &Pat
         _ => Path::new("."),
     };
     // Two processes may write the same archive, and each renames its own.
-    let mut partial = partial(folder)?;
-    write_tar(store, image, reference, partial.as_file_mut())
+    let partial = partial(folder)?;
+    let mut out = EarlySync::new(Arc::new(partial.as_file().try_clone()?));
+    write_tar(store, image, reference, &mut out)
+        .and_then(|()| Ok(out.finish()?))
         .with_context(|| format!("cannot write {}", file.display()))?;
     partial.as_file().set_permissions(Permissions::from_mode(0o644))?;
     partial.as_file().sync_all()?;
