@@ -135,24 +135,25 @@ impl<'a> Client<'a> {
     }
 
     fn send_authorized(&self, ask: &Ask<'_>, uri: &Uri) -> Result<Response<Body>, Failure> {
-        let first = lock(&self.authorization).clone();
-        let response = self.send_once(ask, uri, first.as_deref())?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
+        let mut used = lock(&self.authorization).clone();
+        let mut fresh = false;
+        loop {
+            let response = self.send_once(ask, uri, used.as_deref())?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            if fresh {
+                let refused = self.unexpected(&ask.method, uri, response).into_error();
+                return Err(refused.context(self.about_logins("takes no login of ours")).into());
+            }
+            let mut current = lock(&self.authorization);
+            // Another thread may have logged in meanwhile; what it was given may be worn out by now.
+            if *current == used {
+                *current = Some(Arc::new(self.authorize(&response)?));
+                fresh = true;
+            }
+            used = current.clone();
         }
-        let mut current = lock(&self.authorization);
-        // Another thread may have logged in meanwhile.
-        if *current == first {
-            *current = Some(Arc::new(self.authorize(&response)?));
-        }
-        let again = current.clone();
-        drop(current);
-        let response = self.send_once(ask, uri, again.as_deref())?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            let refused = self.unexpected(&ask.method, uri, response).into_error();
-            return Err(refused.context(self.about_logins("takes no login of ours")).into());
-        }
-        Ok(response)
     }
 
     /// Sends a request once, wherever it goes.
