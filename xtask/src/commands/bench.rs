@@ -35,12 +35,13 @@ pub fn run(session: &Session, arguments: &cli::Bench, global: &Global) -> Result
         return Ok(());
     }
     let lock = super::pin(session, &app)?;
+    super::fits(session, &lock, false)?;
     host::ensure(&host::for_restore(session), global.install, &session.progress)?;
     let _alone = session.workspace.exclusive(&app.name)?;
     let runtime = Runtime::connect(session.runtime)?;
     runtime.sweep()?;
     let templates = Templates::read(&session.workspace.templates())?;
-    let job = Job { session, templates: &templates, app: &app, source: &app.source, way: lock.way() };
+    let job = super::pinned_job(session, &app, &templates, &lock, global)?;
     let restorer = super::pack::from_pin(&job, &lock)?;
     let restorer = super::load(session, &runtime, &app, Role::Restore, &restorer)?;
     let checkpointer = import::read_image(&session.store, &lock.rocks.checkpoint).with_context(|| {

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use fs_err as fs;
 
 use crate::app::{self, App, Build, Loaded, Source};
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Global};
 use crate::diagnostic::InputError;
 use crate::host;
 use crate::lock::{Host, Lock};
@@ -165,6 +165,21 @@ fn job<'a>(
         );
     }
     Ok(Job { session, templates, app, source, way })
+}
+
+/// What works with a pin, in the way it was made; with `--locked` only if nothing differs from it.
+fn pinned_job<'a>(
+    session: &'a Session,
+    app: &'a App,
+    templates: &'a Templates,
+    lock: &Lock,
+    global: &Global,
+) -> Result<Job<'a>> {
+    let job = Job { session, templates, app, source: &app.source, way: lock.way() };
+    if global.locked {
+        why::locked(&job, Some(lock))?;
+    }
+    Ok(job)
 }
 
 /// The name of a rock's image in the container engine.

@@ -43,10 +43,7 @@ pub fn run(session: &Session, arguments: &Pack, global: &Global) -> Result<()> {
                 "the restore rock is packed from the pin; --source is for the checkpoint rock"
             );
             let lock = super::pin(session, &app)?;
-            let job = Job { session, templates: &templates, app: &app, source: &app.source, way: lock.way() };
-            if global.locked {
-                super::why::locked(&job, Some(&lock))?;
-            }
+            let job = super::pinned_job(session, &app, &templates, &lock, global)?;
             from_pin(&job, &lock)?
         }
     };

@@ -14,7 +14,7 @@ use crate::pack::{Blob, Image};
 use crate::remote::{self, Artifact, Pushed, Remote, Subject, pin};
 use crate::render::Templates;
 use crate::rock::Role;
-use crate::rocks::{self, Job};
+use crate::rocks;
 use crate::sbom;
 use crate::session::Session;
 use crate::signature;
@@ -38,10 +38,7 @@ pub fn run(session: &Session, arguments: &Push, global: &Global) -> Result<()> {
     let _shared = session.workspace.sharing()?;
     super::sweep(session)?;
     let templates = Templates::read(&session.workspace.templates())?;
-    let job = Job { session, templates: &templates, app: &app, source: &app.source, way: lock.way() };
-    if global.locked {
-        super::why::locked(&job, Some(&lock))?;
-    }
+    let job = super::pinned_job(session, &app, &templates, &lock, global)?;
     session.progress.step("verify the pin", || verified(session, &lock))?;
     let text = lock.text()?;
     let image = session.progress.step("pack the restore rock", || super::pack::from_pin(&job, &lock))?;

@@ -13,7 +13,6 @@ use crate::interrupt;
 use crate::progress::seconds;
 use crate::render::Templates;
 use crate::rock::Role;
-use crate::rocks::Job;
 use crate::runtime::{Publish, Runtime};
 use crate::session::Session;
 
@@ -42,10 +41,7 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
     let lock = super::pin(session, &app)?;
     super::fits(session, &lock, arguments.force_host)?;
     let templates = Templates::read(&session.workspace.templates())?;
-    let job = Job { session, templates: &templates, app: &app, source: &app.source, way: lock.way() };
-    if global.locked {
-        super::why::locked(&job, Some(&lock))?;
-    }
+    let job = super::pinned_job(session, &app, &templates, &lock, global)?;
     host::ensure(&host::for_restore(session), global.install, &session.progress)?;
     let _shared = session.workspace.sharing()?;
     let runtime = Runtime::connect(session.runtime)?;

@@ -10,7 +10,6 @@ use crate::cli::{Global, Sbom};
 use crate::digest::Digest;
 use crate::render::Templates;
 use crate::rock::Role;
-use crate::rocks::Job;
 use crate::sbom;
 use crate::session::Session;
 use crate::workspace::write_whole;
@@ -29,7 +28,7 @@ pub fn run(session: &Session, arguments: &Sbom, global: &Global) -> Result<()> {
     let lock = super::pin(session, &app)?;
     let _sharing = session.workspace.sharing()?;
     let templates = Templates::read(&session.workspace.templates())?;
-    let job = Job { session, templates: &templates, app: &app, source: &app.source, way: lock.way() };
+    let job = super::pinned_job(session, &app, &templates, &lock, global)?;
     super::pack::from_pin(&job, &lock)?;
     let found = sbom::of_pin(&session.store, &lock)?;
     let beside = super::rock_path(session, &app, Role::Restore).with_extension("cdx.json");

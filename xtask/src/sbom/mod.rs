@@ -71,6 +71,19 @@ pub fn of_pin(store: &Store, lock: &Lock) -> Result<Sbom> {
     Ok(Sbom { bytes: document.json(&manifest)?, components: document.components() })
 }
 
+/// The packages of an image as `name=version`, as its dpkg has them.
+///
+/// # Errors
+/// Where it has no dpkg, or a layer was changed or can't be read.
+pub fn installed(store: &Store, image: &Image) -> Result<Vec<String>> {
+    let status = layers::files(store, image, &[STATUS])?.remove(STATUS);
+    let status = status.with_context(|| format!("the rock {} has no /{STATUS}", image.manifest))?;
+    let named = |package: Component| Some(format!("{}={}", package.name, package.version?));
+    let distribution = Distribution::parse("");
+    let packages = packages::components(&String::from_utf8_lossy(&status), &distribution);
+    Ok(packages.into_iter().filter_map(named).collect())
+}
+
 /// The rock itself, named as its manifest names it.
 fn rock(store: &Store, image: &Image, lock: &Lock) -> Result<Component> {
     let mut bytes = Vec::new();

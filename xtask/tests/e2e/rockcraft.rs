@@ -75,6 +75,7 @@ fn a_crac_jvm_in_rocks_that_rockcraft_packs() {
     workspace.set("XTASK_RUNTIME", "podman");
     changed_data_is_not_packed(&workspace);
     rocks_come_out_of_the_pin(&workspace);
+    the_very_rock_travels(&workspace);
     a_lost_rock_is_packed_again(&workspace);
 
     // Builds since the autumn of 2023 leave neither cppath nor perfdata.
@@ -202,6 +203,20 @@ fn rocks_come_out_of_the_pin(workspace: &Workspace) {
 }
 
 /// The data is there and the rock is not: packed and proven anew, without another dump.
+/// rockcraft would make other bytes of the same files: the rock itself goes along with the pin.
+fn the_very_rock_travels(workspace: &Workspace) {
+    let folder = tempfile::tempdir().unwrap();
+    let pins = format!("oci:{}", folder.path().join("pins").display());
+    workspace.succeed(&["push", APP, &pins]);
+    let state = folder.path().join("state");
+    for arguments in [&["pull", APP, &pins, "--locked"][..], &["pack", APP, "restore"]] {
+        let output = workspace.start_with_state(arguments, &state).finish(Duration::from_secs(300));
+        assert_eq!(output.code, Some(0), "{output}");
+        let digest = workspace.lock().rocks.restore.to_string();
+        assert!(arguments[0] == "pull" || output.stdout.contains(&digest), "{output}");
+    }
+}
+
 fn a_lost_rock_is_packed_again(workspace: &Workspace) {
     let before = workspace.lock();
     fs::remove_file(workspace.state().join("store/blobs/sha256").join(before.rocks.restore.hex())).unwrap();
@@ -225,6 +240,8 @@ fn criu_in_rocks_that_rockcraft_packs() {
     workspace.checkpoint(&["--destructive-mode"]);
     let lock = workspace.lock();
     assert_eq!((lock.packer.name, lock.engine), (Packer::Rockcraft, Engine::Criu));
+    // As the rock's own dpkg has it.
+    assert!(lock.engine_version.as_ref().is_some_and(|version| version.starts_with("4.")), "{lock:?}");
     let (name, port) = workspace.restore();
     assert_eq!(get(port, "/counter"), "3");
     docker(&["rm", "--force", &name]);

@@ -80,7 +80,7 @@ impl Work<'_> {
             created,
             packer: LockedPacker { name: way.packer, version: parts.version() },
             engine,
-            engine_version: parts.native().and_then(|parts| engine.version(&parts.base.packages)),
+            engine_version: self.dumped_by(made),
             pid,
             answers: answers.to_vec(),
             inputs: self.inputs.clone(),

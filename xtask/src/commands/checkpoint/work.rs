@@ -17,6 +17,7 @@ use crate::plan::{self, Inputs, Plan, Step};
 use crate::rock::Role;
 use crate::rocks::{self, Job, Parts, native, rockcraft};
 use crate::runtime::Runtime;
+use crate::sbom;
 use crate::source::Jar;
 use crate::toolchain::Toolchain;
 use crate::way::Packer;
@@ -111,7 +112,9 @@ impl Work<'_> {
             }
             Step::PackRestore => {
                 let (files, mapped) = self.data(made)?;
-                made.restore = Some(rocks::restore(job, &self.parts(made)?, files, mapped)?);
+                let image = rocks::restore(job, &self.parts(made)?, files, mapped)?;
+                self.same_engine(made, &image)?;
+                made.restore = Some(image);
             }
             Step::Prove => {
                 let image = made.restore.as_ref().context("a restore rock")?;
@@ -126,6 +129,38 @@ impl Work<'_> {
             Step::Pin => self.pin(made, runtime)?,
         }
         Ok(())
+    }
+
+    /// The version of CRIU or of the CRaC JVM in a rock, where its packages say.
+    fn engine_version(&self, made: &Made, image: &Image) -> Option<String> {
+        let Job { session, way, .. } = self.job;
+        let packages = match self.parts(made).ok()? {
+            // Both rocks have this base.
+            Parts::Native(parts) => parts.base.packages,
+            Parts::Rockcraft(_) => sbom::installed(&session.store, image).ok()?,
+        };
+        way.engine.version(&packages)
+    }
+
+    /// The version that dumped: now, or when the pin was made.
+    pub fn dumped_by(&self, made: &Made) -> Option<String> {
+        match (&made.dumped, &made.checkpoint, self.lock) {
+            (Some(_), Some(image), _) => self.engine_version(made, image),
+            (_, _, lock) => lock.and_then(|lock| lock.engine_version.clone()),
+        }
+    }
+
+    /// What one version dumped, another may not read.
+    fn same_engine(&self, made: &Made, restore: &Image) -> Result<()> {
+        let engine = self.job.way.engine;
+        match (self.dumped_by(made), self.engine_version(made, restore)) {
+            (Some(dumped), Some(restores)) if dumped != restores => anyhow::bail!(
+                "the process was dumped by {engine} {dumped}, and the restore rock has {engine} {restores}; \
+                 `cargo xtask checkpoint {} --force` dumps it anew",
+                self.job.app.name
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// What both rocks are made of: made now, or earlier.
