@@ -86,7 +86,7 @@ fn run(command: &mut Command) -> String {
 }
 
 /// Bytes like those of a JVM's pages, as far as a compressor sees them: words that come again and again in another order.
-/// `gzip -6` makes a third of them, at 27 MB/s; of a real pages-1.img of 153 MB it made a third at 27 MB/s.
+/// `gzip -6` makes a third of them, at 27 MB/s; of the largest object of a real store, 153 MB, it made a third at 27 MB/s.
 fn pages(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = || {

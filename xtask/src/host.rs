@@ -66,6 +66,8 @@ pub const SETCAP: Need = Need { program: "setcap", probe: &[], packages: &["libc
 pub const SHELLCHECK: Need = Need { program: "shellcheck", probe: &[], packages: &["shellcheck"] };
 /// Lets a system call fail, or a process die at one, in tests.
 pub const STRACE: Need = Need { program: "strace", probe: &[], packages: &["strace"] };
+/// Makes and reads signatures, in tests.
+pub const MINISIGN: Need = Need { program: "minisign", probe: &[], packages: &["minisign"] };
 /// Compiles libFuzzer, in tests.
 pub const CXX: Need = Need { program: "c++", probe: &[], packages: &["g++"] };
 /// Packs what our packer packs, for comparison.

@@ -121,6 +121,32 @@ fn a_signature_that_is_wanted() {
     shop.refused(&packs, "no key of pin.signed-by has made its signature");
 }
 
+/// minisign itself reads our signatures, and we read its.
+#[test]
+#[ignore = "needs minisign; run by cargo xtask test"]
+fn minisign_agrees() {
+    let shop = Shop::new();
+    let minisign = |words: &[&str]| {
+        let ran = std::process::Command::new("minisign").args(words).output().expect("minisign");
+        (ran.status.success(), said(&ran))
+    };
+    let [key, public] = ["minisign.key", "minisign.pub"].map(|name| shop.beside(name).display().to_string());
+    let made = minisign(&["-G", "-W", "-s", &key, "-p", &public]);
+    assert!(made.0, "{}", made.1);
+    let line = std::fs::read_to_string(&public).unwrap().lines().nth(1).unwrap().to_owned();
+    edit(&shop, &format!("pin.signed-by = [\"{line}\"]\n"));
+    let lock = shop.lock_path().display().to_string();
+    shop.succeed(&["sign", APP, "--key", &key]);
+    let verified = minisign(&["-V", "-m", &lock, "-P", &line]);
+    assert!(verified.0 && verified.1.contains("Trusted comment: shop/checkpoint.lock"), "{}", verified.1);
+    shop.pin(2);
+    shop.refused(&["pack", APP, "restore"], "is not signed");
+    let signed = minisign(&["-S", "-s", &key, "-m", &lock]);
+    assert!(signed.0, "{}", signed.1);
+    shop.succeed(&["pack", APP, "restore", "--locked"]);
+    assert!(shop.succeed(&["verify", APP]).contains("signed by a key of pin.signed-by"));
+}
+
 #[test]
 fn gc_keeps_what_a_lock_names() {
     let shop = Shop::new();

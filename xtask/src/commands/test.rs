@@ -73,10 +73,12 @@ const STEPS: [Step; 14] = [
     slow("libFuzzer, 20 s a reader", &["test", "--test", "fuzz", "--", "--ignored", "--nocapture"]),
     slow("speed, beside openssl and umoci", &["test", "--bench", "pin"]),
     slow(
-        "shellcheck, and rockcraft's own libraries",
+        "shellcheck, minisign, and rockcraft's own libraries",
         &[
             "test",
             "--lib",
+            "--test",
+            "locked",
             "--test",
             "scripts",
             "--test",
@@ -113,6 +115,7 @@ pub fn run(session: &Session, arguments: &Test, global: &Global) -> Result<()> {
             host::STRACE,
             host::REGISTRY,
             host::OPENSSL,
+            host::MINISIGN,
             host::CXX,
             host::UMOCI,
         ];
