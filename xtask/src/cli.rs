@@ -164,6 +164,12 @@ pub struct Bench {
     /// How many restores
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub restores: usize,
+    /// Compare the medians with those of this earlier report
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Fail unless the application is back this many times as fast as it starts
+    #[arg(long, value_name = "RATIO")]
+    pub fail_below: Option<f64>,
 }
 
 /// Arguments of `why`.

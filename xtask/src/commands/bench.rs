@@ -1,8 +1,9 @@
 //! `bench`: cold starts and restores, measured in one run and interleaved, so that the machine's noise hits both.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::app;
 use crate::bench::{Bench, SCHEMA, Series};
@@ -11,6 +12,7 @@ use crate::cli::{self, Global};
 use crate::host;
 use crate::interrupt;
 use crate::lock::{Host, Lock};
+use crate::memory;
 use crate::pack::import;
 use crate::render::Templates;
 use crate::rock::Role;
@@ -34,6 +36,8 @@ pub fn run(session: &Session, arguments: &cli::Bench, global: &Global) -> Result
         ]);
         return Ok(());
     }
+    // Read before half an hour is spent.
+    let earlier = arguments.baseline.as_deref().map(Bench::read).transpose()?;
     let lock = super::pin(session, &app)?;
     super::fits(session, &lock, false)?;
     host::ensure(&host::for_restore(session), global.install, &session.progress)?;
@@ -70,15 +74,31 @@ pub fn run(session: &Session, arguments: &cli::Bench, global: &Global) -> Result
         runtime: runtime.kind.to_string(),
         host: Host::this()?,
         series: figures.series(),
+        // An engine other than CRIU has images of its own form.
+        memory: memory::regions(&session.store, &lock).map(|found| by_kind(&found)).unwrap_or_default(),
     };
     let file = session.workspace.state_folder("reports")?.join(format!("{}-bench.json", app.name));
     write_whole(&file, &serde_json::to_vec_pretty(&bench)?, 0o644)?;
     println!("{}\n", bench.table());
-    if let (Some(cold), Some(restored)) = (bench.median(COLD), bench.median(RESTORED)) {
-        println!("{} is back {:.1} times as fast (medians).", app.name, cold / restored);
+    if !bench.memory.is_empty() {
+        println!("{}\n", bench.memory_table());
+    }
+    if let Some(earlier) = &earlier {
+        println!("{}\n", bench.compared(earlier));
     }
     println!("Every figure: {}", session.workspace.relative(&file));
+    if let (Some(cold), Some(restored)) = (bench.median(COLD), bench.median(RESTORED)) {
+        let ratio = cold / restored;
+        println!("{} is back {ratio:.1} times as fast (medians).", app.name);
+        if let Some(least) = arguments.fail_below.filter(|least| ratio < *least) {
+            bail!("{} is back {ratio:.1} times as fast, and --fail-below wants {least}", app.name);
+        }
+    }
     Ok(())
+}
+
+fn by_kind(regions: &[memory::Region]) -> BTreeMap<String, u64> {
+    memory::by_kind(regions).into_iter().map(|(kind, bytes)| (kind.to_string(), bytes)).collect()
 }
 
 struct Figures<'a> {

@@ -179,6 +179,23 @@ fn measured(workspace: &Workspace) {
     let counts: Vec<usize> = bench.series.iter().map(|series| series.millis.len()).collect();
     assert_eq!(counts, [1, 1, 5, 5, 5, 5, 5]);
     println!("{}", bench.table());
+    // What was dumped, by its use, is all of it.
+    let pages: u64 = workspace
+        .lock()
+        .data
+        .files
+        .iter()
+        .filter(|file| file.path.contains("/pages-"))
+        .map(|file| file.size)
+        .sum();
+    assert_eq!(bench.memory.values().sum::<u64>(), pages, "{:?}", bench.memory);
+    println!("{}", bench.memory_table());
+    let earlier = file.display().to_string();
+    let limited = ["--baseline", &earlier, "--fail-below", "1000"];
+    let output = workspace.run(&[&["bench", APP, "--cold", "1", "--restores", "1"], &limited[..]].concat());
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(output.stdout.contains("| then | now | now / then |"), "{output}");
+    output.assert_says(&["times as fast, and --fail-below wants 1000"]);
     fs_err::remove_file(file).unwrap();
     workspace.assert_nothing_left();
 }
