@@ -43,7 +43,14 @@ pub fn differences(before: &Lock, after: &Lock) -> Vec<Row> {
             ("application", lock.app.clone()),
             ("answers to verify", answers),
             ("created", lock.created.clone()),
-            ("engine", lock.engine.to_string()),
+            (
+                "engine",
+                [Some(lock.engine.to_string()), lock.engine_version.clone()]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            ),
             ("packer", format!("{} {}", word(&lock.packer.name), lock.packer.version)),
             ("PID", lock.pid.to_string()),
         ])

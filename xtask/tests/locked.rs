@@ -154,7 +154,15 @@ fn gc_keeps_what_a_lock_names() {
     std::fs::copy(shop.lock_path(), &old).unwrap();
     shop.pin(2);
     shop.store().add_bytes(b"nobody's").unwrap();
+    let pulled = shop.root().join("target/xtask/cache/pull");
+    std::fs::create_dir_all(&pulled).unwrap();
+    let cut_off = |digest: xtask::digest::Digest| pulled.join(format!("{}.partial", digest.hex()));
+    let (wanted, not) = (cut_off(shop.lock().source.jar), cut_off(xtask::digest::Digest::of("nobody's")));
+    for path in [&wanted, &not] {
+        std::fs::write(path, "half").unwrap();
+    }
     let first = shop.succeed(&["gc", "--keep", old.to_str().unwrap()]);
+    assert!(wanted.exists() && !not.exists());
     assert!(first.starts_with("freed "), "{first}");
     let lock = shop.lock();
     let named = |digest| shop.objects().contains(&xtask::digest::Digest::hex(&digest));

@@ -43,14 +43,17 @@ pub fn collect(session: &Session, keep: &[PathBuf]) -> Result<Freed> {
     let kept = pinned(session, keep)?;
     super::sweep(session)?;
     let mut freed = Freed::default();
-    for entry in fs::read_dir(session.store.root().join("blobs/sha256"))? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let digest = format!("sha256:{name}").parse::<Digest>();
-        if !digest.is_ok_and(|digest| kept.contains(&digest)) {
-            freed.bytes += entry.metadata()?.len();
-            freed.objects += 1;
-            fs::remove_file(entry.path())?;
+    // What a pull was cut off from goes on only while a pin names it.
+    for folder in [session.store.root().join("blobs/sha256"), session.workspace.state_folder("cache/pull")?] {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let digest = format!("sha256:{}", name.trim_end_matches(".partial")).parse::<Digest>();
+            if !digest.is_ok_and(|digest| kept.contains(&digest)) {
+                freed.bytes += entry.metadata()?.len();
+                freed.objects += 1;
+                fs::remove_file(entry.path())?;
+            }
         }
     }
     Ok(freed)
