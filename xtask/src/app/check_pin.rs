@@ -1,9 +1,10 @@
 //! What a value of `[pin]` may be.
 
 use super::check::{Checked, Wrong, is_printable};
+use crate::remote::Remote;
 use crate::signature::PublicKey;
 
-/// A place for pins. Its form is `push`'s and `pull`'s to read; what is committed must hold no login.
+/// A place for pins, without a login in it.
 pub fn remote(text: &str) -> Checked<String> {
     const PLACES: &str = "expected `registry.example.com/team/pins`, `oci:/folder` or nothing";
     if text.contains('@') {
@@ -11,9 +12,13 @@ pub fn remote(text: &str) -> Checked<String> {
             .help("app.toml is committed; log in with `podman login` or `docker login`");
         return Err(Wrong { secret: true, ..wrong });
     }
-    match text.chars().all(|c| is_printable(c) && !c.is_whitespace()) {
+    if !text.chars().all(|c| is_printable(c) && !c.is_whitespace()) {
+        return Err(Wrong::new("holds a character that no place for pins has", PLACES));
+    }
+    // Whether plain HTTP may be spoken is said where it is spoken.
+    match text.is_empty() || Remote::parse(text, true).is_ok() {
         true => Ok(text.to_owned()),
-        false => Err(Wrong::new("holds a character that no place for pins has", PLACES)),
+        false => Err(Wrong::new("is no place for pins", PLACES)),
     }
 }
 

@@ -319,6 +319,10 @@ fn environment_rock_and_the_rest() {
     line("crac.ignored-descriptors = [\"stdin\"]", &["expected a number or an absolute path"]);
     line("rock.packages = [\"x;y\"]", &["`x;y`, which is not the name of a Debian package"]);
     line("pin.remote = \"a b\"", &["holds a character that no place for pins has"]);
+    line(
+        "pin.remote = \"team/pins\"",
+        &["is no place for pins", "expected `registry.example.com/team/pins`"],
+    );
     line("pin.remote = \"ann:secret@example.com/x\"", &["holds a user name or password", "podman login"]);
     line("pin.signed-by = [\"RWQ\"]", &["is not a minisign public key", "second line of `minisign.pub`"]);
     line("checkpoint.min-pid = 99", &["from 100 to 30000"]);
