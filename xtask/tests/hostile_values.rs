@@ -309,7 +309,7 @@ fn hostile_values_stay_in_their_place() {
     let (port, requests) = server();
     let [taken, refused, shells, sent] = [const { Cell::new(0_u32) }; 4];
     let count = |cell: &Cell<u32>, more| cell.set(cell.get() + more);
-    let config = ProptestConfig { cases: cases(1000), failure_persistence: None, ..Default::default() };
+    let config = ProptestConfig { cases: cases(200), failure_persistence: None, ..Default::default() };
     let result = TestRunner::new(config).run(&any_case(), |(field, value)| {
         let (name, text) = app_toml(field, &value);
         let app = match load_text(&name, &apps, "apps/a1/app.toml", &text) {
