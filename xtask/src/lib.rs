@@ -37,4 +37,5 @@ pub mod store;
 pub mod toolchain;
 pub mod verify;
 pub mod way;
+mod workers;
 pub mod workspace;

@@ -57,6 +57,16 @@ impl Store {
         self.path(digest).symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() == size)
     }
 
+    /// An error that names the object, unless [`Store::has`] it.
+    pub fn ensure_has(&self, digest: &Digest, size: u64) -> Result<()> {
+        ensure!(
+            self.has(digest, size),
+            "{digest} ({size} bytes) is not in the store {}; build or pull it again",
+            self.root.display()
+        );
+        Ok(())
+    }
+
     /// Opens an object for reading, unverified.
     pub fn open_object(&self, digest: &Digest) -> Result<fs_err::File> {
         let path = self.path(digest);

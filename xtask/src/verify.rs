@@ -2,10 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::lock::{Lock, Object, ObjectKind};
 use crate::store::Store;
+use crate::workers;
 
 /// How much was looked at, and what is wrong with it.
 #[derive(Debug, Default)]
@@ -23,20 +23,15 @@ pub struct Verified {
 pub fn objects(store: &Store, lock: &Lock, deep: bool) -> Verified {
     let named = named(lock, deep);
     let findings = Mutex::new(Vec::new());
-    let next = AtomicUsize::new(0);
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some(object) = named.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(problem) = check(store, object) {
-                        let mut findings = findings.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                        findings.push(format!("store: {}: {problem}", object.name));
-                    }
-                }
-            });
+    let many = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let look = |object: &Object| {
+        if let Err(problem) = check(store, object) {
+            workers::lock(&findings).push(format!("store: {}: {problem}", object.name));
         }
-    });
+        Ok(())
+    };
+    // What is wrong with one is no reason not to look at the others: there is no error to end with.
+    let _ = workers::each(&named, many, || (), look);
     let mut findings = findings.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     findings.sort();
     Verified { objects: named.len(), bytes: named.iter().map(|object| object.size).sum(), findings }

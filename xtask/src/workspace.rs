@@ -2,14 +2,14 @@
 
 use std::os::unix::fs::{self as unix, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use fs_err as fs;
 use rustix::fs::FlockOperation;
 use tempfile::NamedTempFile;
 
-use crate::interrupt;
+use crate::workers::lock_within;
 
 /// The repository, and what is made at run time below `target/xtask`.
 #[derive(Debug, Clone)]
@@ -101,16 +101,9 @@ impl Workspace {
         let path = self.state_folder("locks")?.join(name);
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
         give_to_owner_of(path.parent().unwrap_or(&self.root), &path)?;
-        let started = Instant::now();
-        loop {
-            match rustix::fs::flock(&file, how) {
-                Ok(()) => return Ok(file),
-                Err(rustix::io::Errno::WOULDBLOCK) if started.elapsed() < WAIT => {
-                    interrupt::sleep(Duration::from_millis(5))?;
-                }
-                Err(rustix::io::Errno::WOULDBLOCK) => anyhow::bail!("{busy}; wait for it"),
-                Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
-            }
+        match lock_within(&file, how, WAIT).with_context(|| format!("cannot lock {}", path.display()))? {
+            true => Ok(file),
+            false => anyhow::bail!("{busy}; wait for it"),
         }
     }
 

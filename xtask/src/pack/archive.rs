@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use oci_spec::image::{ANNOTATION_REF_NAME, ImageIndexBuilder, MediaType, OciLayoutBuilder, SCHEMA_VERSION};
 use tar::EntryType;
 
@@ -31,7 +31,7 @@ pub fn write_layout(store: &Store, image: &Image, reference: &str, dir: &Path) -
     let blobs = dir.join("blobs/sha256");
     fs_err::create_dir_all(&blobs)?;
     for (digest, size) in image.blobs() {
-        ensure!(store.has(&digest, size), "{digest} is not in the store {}", store.root().display());
+        store.ensure_has(&digest, size)?;
         link_or_copy(&store.path(&digest), &blobs.join(digest.hex()))?;
     }
     fs_err::write(dir.join("oci-layout"), layout_json()?)?;

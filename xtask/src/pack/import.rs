@@ -60,11 +60,7 @@ pub fn read_image(store: &Store, manifest: &Digest) -> Result<Image> {
     let image = parse_manifest(&document(store, manifest)?, *manifest)?;
     let blobs = image.layers.iter().map(|layer| (layer.digest, layer.size));
     for (digest, size) in blobs.chain([(image.config, image.config_size)]) {
-        ensure!(
-            store.has(&digest, size),
-            "{digest} of {size} bytes is not in the store {}",
-            store.root().display()
-        );
+        store.ensure_has(&digest, size)?;
     }
     Ok(image)
 }

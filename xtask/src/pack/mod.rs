@@ -26,7 +26,7 @@ pub mod metered;
 mod tests;
 pub mod verify;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::rock::{LayerContent, Rock};
 use crate::store::Store;
@@ -62,12 +62,5 @@ pub fn pack(store: &Store, rock: &Rock, base: &Blob, progress: &mut dyn FnMut(&s
 }
 
 fn ensure_stored(store: &Store, title: &str, blob: &Blob) -> Result<()> {
-    ensure!(
-        store.has(&blob.digest, blob.size),
-        "layer `{title}` ({}, {} bytes) is not in the store {}; build or pull it again",
-        blob.digest,
-        blob.size,
-        store.root().display()
-    );
-    Ok(())
+    store.ensure_has(&blob.digest, blob.size).with_context(|| format!("layer `{title}`"))
 }

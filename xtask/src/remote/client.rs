@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -18,6 +18,7 @@ use super::{Registry, Settings};
 use crate::http::excerpt;
 use crate::interrupt;
 use crate::process::{Limit, TimedOut};
+use crate::workers::lock;
 
 /// How many redirects one request follows.
 const REDIRECTS: usize = 5;
@@ -333,11 +334,6 @@ pub(super) fn resolve(base: &Uri, location: &str) -> Result<Uri> {
 pub(super) fn shown(uri: &Uri) -> String {
     let origin = Origin::of(uri).map(|origin| origin.url()).unwrap_or_default();
     format!("{origin}{}", uri.path())
-}
-
-/// A lock that a thread died with is as good as any.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Tries again what is worth it, with growing pauses.

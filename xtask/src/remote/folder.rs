@@ -16,7 +16,6 @@ use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 use super::MANIFEST_LIMIT;
-use super::workers::{each, wait_for_lock};
 use crate::digest::Digest;
 use crate::interrupt;
 use crate::pack::Blob;
@@ -24,6 +23,7 @@ use crate::pack::image::canonical_json;
 use crate::process::Limit;
 use crate::progress::Progress;
 use crate::store::Store;
+use crate::workers::{each, wait_for_lock};
 use crate::workspace::{create_folder, write_whole};
 
 /// An index has some hundred bytes an entry.

@@ -14,7 +14,6 @@ pub mod pin;
 mod reference;
 mod registry;
 mod token;
-mod workers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -201,15 +200,7 @@ fn push_blobs(
     progress: &Progress,
 ) -> Result<Pushed> {
     check_tag(tag)?;
-    for blob in blobs {
-        ensure!(
-            store.has(&blob.digest, blob.size),
-            "{} ({} bytes) is not in the store {}; build or pull it again",
-            blob.digest,
-            blob.size,
-            store.root().display()
-        );
-    }
+    blobs.iter().try_for_each(|blob| store.ensure_has(&blob.digest, blob.size))?;
     ensure!(manifest.size <= MANIFEST_LIMIT, "the manifest has more than {MANIFEST_LIMIT} bytes");
     let mut bytes = Vec::new();
     store.copy_object(&manifest.digest, manifest.size, &mut bytes)?;

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::OFlags;
 
-use super::workers::wait_for_lock;
 use crate::interrupt;
 use crate::pack::Blob;
 use crate::process::Limit;
 use crate::store::Store;
+use crate::workers::wait_for_lock;
 use crate::workspace::{create_folder, remove_unlocked};
 
 /// A file that is named by the blob's digest and locked: one process at a time writes it.

@@ -12,15 +12,15 @@ use ureq::Body;
 use ureq::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 
-use super::client::{Ask, Client, Content, Failure, lock, retry, shown};
+use super::client::{Ask, Client, Content, Failure, retry, shown};
 use super::partial::Partial;
 use super::reference::Origin;
-use super::workers::each;
 use super::{MANIFEST_LIMIT, Registry};
 use crate::pack::Blob;
 use crate::process::Limit;
 use crate::progress::Progress;
 use crate::store::Store;
+use crate::workers::{each, lock};
 
 const IMAGE_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const BYTES: &str = "application/octet-stream";

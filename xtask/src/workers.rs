@@ -1,23 +1,22 @@
-//! Several blobs at a time, and locks that are waited for.
+//! Several things at a time, and locks that are waited for.
 
 use std::fs::File;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::client::lock;
 use crate::interrupt;
 use crate::process::{Limit, TimedOut};
 
 /// Between two tries for a lock.
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(5);
 
 /// Does `work` for each item, several at a time, until one fails; `stop` then tells the others. Returns the first error.
-pub(super) fn each<T: Sync>(
+pub(crate) fn each<T: Sync>(
     items: &[T],
     workers: usize,
     stop: impl Fn() + Sync,
@@ -46,21 +45,33 @@ pub(super) fn each<T: Sync>(
 }
 
 /// Takes the lock of an open file; waits for another process up to the limit.
-pub(super) fn wait_for_lock(file: &File, what: &str, limit: &Limit) -> Result<()> {
+pub(crate) fn wait_for_lock(file: &File, what: &str, limit: &Limit) -> Result<()> {
+    let wanted = FlockOperation::NonBlockingLockExclusive;
+    if lock_within(file, wanted, limit.duration)
+        .with_context(|| format!("cannot lock what another process {what}"))?
+    {
+        return Ok(());
+    }
+    let what = format!("waiting for another process that {what}");
+    Err(TimedOut { what, limit: limit.clone() }.into())
+}
+
+/// Takes the lock of an open file, which others may hold for `wait` and no longer; whether it was to be had.
+pub(crate) fn lock_within(file: &File, wanted: FlockOperation, wait: Duration) -> Result<bool> {
     let started = Instant::now();
     loop {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(Errno::WOULDBLOCK) if started.elapsed() >= limit.duration => {
-                let what = format!("waiting for another process that {what}");
-                return Err(TimedOut { what, limit: limit.clone() }.into());
-            }
+        match flock(file, wanted) {
+            Ok(()) => return Ok(true),
+            Err(Errno::WOULDBLOCK) if started.elapsed() >= wait => return Ok(false),
             Err(Errno::WOULDBLOCK) => interrupt::sleep(POLL)?,
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot lock what another process {what}"));
-            }
+            Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// The value, also where a thread has panicked with it: that thread's end is told by its join.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]
