@@ -159,10 +159,17 @@ impl Engine {
     /// The scripts a rock of this role holds under `/scripts`.
     pub fn scripts(self, role: Role) -> &'static [&'static str] {
         match (self, role) {
-            (_, Role::Checkpoint) => &["checkpoint.sh", "start.sh"],
+            (Engine::Criu, Role::Checkpoint) => &["checkpoint.sh", "settle.sh", "start.sh"],
+            // Its JVM collects before it dumps.
+            (Engine::Crac, Role::Checkpoint) => &["checkpoint.sh", "start.sh"],
             (Engine::Criu, Role::Restore) => &["restore.sh"],
             (Engine::Crac, Role::Restore) => &[],
         }
+    }
+
+    /// The script that makes the application small before its dump, where the dump does not do that itself.
+    pub fn settles(self) -> Option<&'static str> {
+        self.scripts(Role::Checkpoint).contains(&"settle.sh").then_some("/scripts/settle.sh")
     }
 
     /// The command of the service that restores.

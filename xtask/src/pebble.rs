@@ -25,6 +25,10 @@ pub struct Pebble {
     pub size: u64,
 }
 
+/// Of the restore rock's environment: Pebble keeps its state in memory ("Changes and tasks" in its documentation). What
+/// it would write down, and sync to the disk eight times before its service runs, is of no use to the next start.
+pub const PERSIST: (&str, &str) = ("PEBBLE_PERSIST", "never");
+
 const MODULE: &str = "github.com/canonical/pebble";
 /// No path, clock or commit of the build ends up in the program.
 const BUILD: &str = "cp /module/go.mod /module/go.sum . && \

@@ -101,9 +101,12 @@ fn check_files(app: &App, store: &Store) -> Checked {
     let services = compose["services"].as_mapping().expect("services");
     prop_assert_eq!(services.len(), 1);
     let service = &services[app.name.as_str()];
-    for key in ["privileged", "environment", "volumes", "entrypoint", "network_mode", "pid", "devices"] {
+    for key in ["privileged", "volumes", "entrypoint", "network_mode", "pid", "devices"] {
         prop_assert!(service.get(key).is_none(), "{key}");
     }
+    let environment = service["environment"].as_mapping().expect("an environment");
+    prop_assert_eq!(environment.len(), 1);
+    prop_assert_eq!(service["environment"]["PEBBLE_PERSIST"].as_str(), Some("never"));
     let own = own_files(app, Engine::Crac);
     let entry = |(path, file): (&String, &xtask::render::File)| Entry {
         path: path.clone(),

@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use bytesize::ByteSize;
 
 use super::life::{Life, with_running};
 use super::{Dumped, collect, dump_service};
 use crate::app::App;
 use crate::digest::Digest;
-use crate::lock::MappedFile;
+use crate::engine::Engine;
+use crate::lock::{DataFile, MappedFile};
+use crate::memory;
 use crate::process::Limit;
 use crate::rocks::Job;
 use crate::runtime::Runtime;
+use crate::session::Session;
 use crate::source::Jar;
 use crate::store::Store;
 
@@ -21,6 +25,9 @@ pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) ->
     let Job { session, app, way, .. } = *job;
     with_running(job, runtime, image, &[], |life| {
         life.warm_up()?;
+        if let Some(script) = way.engine.settles() {
+            life.settle(script)?;
+        }
         let answers = verify(life).context("http.verify, before the dump")?;
         let jar = match jar {
             Some(jar) => jar.clone(),
@@ -29,9 +36,26 @@ pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) ->
         life.trigger()?;
         let (pid, froze) = life.wait_for_dump()?;
         let files = collect::collect(&session.store, life.container, &app.name, way.engine.required(app))?;
+        let files = match way.engine {
+            Engine::Criu => remap(session, files).context("the dump's memory cannot be mapped")?,
+            // Its JVM has ways of its own.
+            Engine::Crac => files,
+        };
         let mapped = life.mapped().context("the list of mapped files")?;
         Ok(Dumped { pid, cold: life.start, froze, files, mapped, answers, jar })
     })
+}
+
+/// Makes what can be of the dumped memory a file that the restored process maps.
+fn remap(session: &Session, files: Vec<DataFile>) -> Result<Vec<DataFile>> {
+    let memory::Remapped { files, mapped, read, dropped } = memory::remap(&session.store, files)?;
+    session.progress.say(&format!(
+        "of the dumped memory {} will be mapped and {} read at a restore; {} of zeros are left out",
+        ByteSize(mapped),
+        ByteSize(read),
+        ByteSize(dropped)
+    ));
+    Ok(files)
 }
 
 impl Life<'_> {

@@ -2,20 +2,24 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::{Log, Start};
 use crate::app::{App, Request};
 use crate::diagnostic::causes;
 use crate::digest::Digest;
-use crate::http::{Answer, Client};
+use crate::http::{Answer, Client, get};
 use crate::interrupt;
+use crate::pebble;
 use crate::process::{Limit, TimedOut};
 use crate::render::SECCOMP;
 use crate::rock::Role;
 use crate::rocks::Job;
 use crate::runtime::{Container, ContainerSpec, Runtime};
 use crate::store::Store;
+
+/// How often what was asked before a collection is asked again after it, at most.
+const SETTLED: u32 = 10;
 
 /// A running application.
 pub struct Life<'a> {
@@ -77,6 +81,10 @@ pub fn spec(job: &Job<'_>, role: Role, image: &str) -> ContainerSpec {
     spec.capabilities = way.engine.capabilities(app, role).to_vec();
     spec.seccomp = way.engine.seccomp(role);
     spec.profile = Some(session.workspace.templates().join(SECCOMP));
+    if role == Role::Restore {
+        let (name, value) = pebble::PERSIST;
+        spec.environment.insert(name.into(), value.into());
+    }
     // The services' logs on the container's own output; rockcraft's rocks do not say so themselves.
     spec.words = vec!["--verbose".into()];
     spec
@@ -119,6 +127,26 @@ impl Life<'_> {
                     return Err(TimedOut { what, limit: Limit::new("limits.warm-up", limit) }.into());
                 }
                 sent.context("the warm-up (http.warm-up) failed")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the application small, and then warm once more: after a collection the next request of each kind pays
+    /// for what the collection did to compiled code, and that is to be paid before the dump (Zipkin: 200 ms from its
+    /// container's start to the first answer without it, 167 ms with it).
+    pub fn settle(&self, script: &str) -> Result<()> {
+        let limit = Limit::new("limits.dump", self.app.limits.dump);
+        let ran = self.container.exec(&[script], &limit).context("the application cannot be made small")?;
+        ensure!(ran.status.success(), "{script} failed: {}{}", ran.stdout.trim(), ran.stderr.trim());
+        let ready = get(&self.app.http.ready);
+        // What only asks, and so can be asked again without another answer.
+        let asks = self.app.http.warm_up.iter().filter(|request| ["GET", "HEAD"].contains(&&*request.method));
+        for request in [&ready].into_iter().chain(asks) {
+            let times = if *request == ready { SETTLED } else { request.repeat.min(SETTLED) };
+            for _ in 0..times {
+                interrupt::check()?;
+                self.expect(&self.client, request).context("a request after the collection failed")?;
             }
         }
         Ok(())

@@ -14,20 +14,23 @@ use crate::lock::{DataFile, Lock};
 use crate::store::Store;
 
 /// Where the images are in the rock.
-const FOLDER: &str = "/checkpoint-data/";
+pub(super) const FOLDER: &str = "/checkpoint-data/";
+/// What begins the name of an image that CRIU does not read: the process as it was dumped, before
+/// [`super::remap()`] changed what its memory is.
+pub(super) const AS_DUMPED: &str = "as-dumped-";
 /// The largest of a dump of 140 MB has 14 KiB.
 const LIMIT: u64 = 64 << 20;
 
 /// What begins every image.
 const COMMON_MAGIC: u32 = 0x5456_4319;
-const MM_MAGIC: u32 = 0x5749_2820;
-const PAGEMAP_MAGIC: u32 = 0x5608_4025;
-const FILES_MAGIC: u32 = 0x5630_3138;
+pub(super) const MM_MAGIC: u32 = 0x5749_2820;
+pub(super) const PAGEMAP_MAGIC: u32 = 0x5608_4025;
+pub(super) const FILES_MAGIC: u32 = 0x5630_3138;
 const CORE_MAGIC: u32 = 0x5505_3847;
 const PSTREE_MAGIC: u32 = 0x5027_3030;
 
 /// These pages are in the dump (`PE_PRESENT`), and not in an earlier one (`PE_PARENT`).
-const PRESENT: u32 = 1 << 2;
+pub(super) const PRESENT: u32 = 1 << 2;
 
 /// `mm_entry`.
 #[derive(Clone, PartialEq, Message)]
@@ -161,22 +164,22 @@ pub(super) struct Images {
     pub shared: Vec<PageRange>,
     /// Paths of mapped files by their numbers.
     pub files: BTreeMap<u64, String>,
-    /// Bytes of all `pages-*.img`.
-    pub page_bytes: u64,
+    /// Bytes of a page.
+    pub page: u64,
 }
 
 /// Whether the store has every image that [`super::regions`] reads.
 pub fn are_there(store: &Store, lock: &Lock) -> bool {
     let wanted = ["mm-", "pagemap-", "core-", "files.img", "pstree.img"];
-    named(lock)
+    named(&lock.data.files)
         .filter(|(name, _)| wanted.iter().any(|prefix| name.starts_with(prefix)))
         .all(|(_, file)| file.sha256.is_some_and(|digest| store.has(&digest, file.size)))
 }
 
 /// The dump's images by name.
-fn named(lock: &Lock) -> impl Iterator<Item = (&str, &DataFile)> {
+pub(super) fn named(files: &[DataFile]) -> impl Iterator<Item = (&str, &DataFile)> {
     let image = |file: &'_ DataFile| file.sha256.is_some() && file.path.ends_with(".img");
-    lock.data.files.iter().filter(move |file| image(file)).filter_map(|file| {
+    files.iter().filter(move |file| image(file)).filter_map(|file| {
         let name = file.path.strip_prefix(FOLDER)?;
         (!name.contains('/')).then_some((name, file))
     })
@@ -184,7 +187,7 @@ fn named(lock: &Lock) -> impl Iterator<Item = (&str, &DataFile)> {
 
 impl Images {
     pub(super) fn read(store: &Store, lock: &Lock) -> Result<Images> {
-        let images: BTreeMap<&str, &DataFile> = named(lock).collect();
+        let images: BTreeMap<&str, &DataFile> = named(&lock.data.files).collect();
         let of = |prefix: &str| {
             let names = images.keys().filter_map(|name| name.strip_prefix(prefix)?.strip_suffix(".img"));
             names.map(str::to_owned).collect::<Vec<_>>()
@@ -203,11 +206,22 @@ impl Images {
             }
         }
         let tree = decode::<Process>("pstree.img", &read("pstree.img", PSTREE_MAGIC)?)?;
-        let process = |pid: &String| -> Result<Memory> {
-            let name = format!("mm-{pid}.img");
+        // Of the pages that CRIU reads.
+        let mut there = 0_u64;
+        let mut count = |ranges: &[PageRange]| {
+            there = ranges.iter().fold(there, |sum, range| sum.saturating_add(range.pages));
+        };
+        let mut process = |pid: &String| -> Result<Memory> {
+            let as_dumped = |name: String| {
+                let before = format!("{AS_DUMPED}{name}");
+                if images.contains_key(before.as_str()) { before } else { name }
+            };
+            let name = as_dumped(format!("mm-{pid}.img"));
             let mut mm = decode::<Mm>(&name, &read(&name, MM_MAGIC)?)?;
             let mm = mm.pop().with_context(|| format!("{name} is empty"))?;
             let pages = format!("pagemap-{pid}.img");
+            count(&page_ranges(&pages, &read(&pages, PAGEMAP_MAGIC)?)?);
+            let pages = as_dumped(pages);
             let pages = page_ranges(&pages, &read(&pages, PAGEMAP_MAGIC)?)?;
             let threads = tree.iter().filter(|process| process.pid.to_string() == *pid);
             let mut stack_pointers = Vec::new();
@@ -218,20 +232,22 @@ impl Images {
             }
             Ok(Memory { mappings: mm.mappings, pages, stack_pointers })
         };
-        let processes = pids.iter().map(process).collect::<Result<Vec<_>>>()?;
+        let processes = pids.iter().map(&mut process).collect::<Result<Vec<_>>>()?;
         let mut shared = Vec::new();
         for number in of("pagemap-shmem-") {
             let name = format!("pagemap-shmem-{number}.img");
-            shared.extend(page_ranges(&name, &read(&name, PAGEMAP_MAGIC)?)?);
+            let ranges = page_ranges(&name, &read(&name, PAGEMAP_MAGIC)?)?;
+            count(&ranges);
+            shared.extend(ranges);
         }
         let sizes = images.iter().filter(|(name, _)| name.starts_with("pages-")).map(|(_, file)| file.size);
-        let page_bytes = sizes.fold(0_u64, u64::saturating_add);
-        Ok(Images { processes, shared, files, page_bytes })
+        let page = page_size(there, sizes.fold(0_u64, u64::saturating_add))?;
+        Ok(Images { processes, shared, files, page })
     }
 }
 
 /// An image without its magic numbers, hashed while it is read.
-fn read_image(store: &Store, name: &str, file: Option<&DataFile>, magic: u32) -> Result<Vec<u8>> {
+pub(super) fn read_image(store: &Store, name: &str, file: Option<&DataFile>, magic: u32) -> Result<Vec<u8>> {
     let file = file.with_context(|| format!("the checkpoint data has no {FOLDER}{name}"))?;
     ensure!(file.size <= LIMIT, "{name} has {} bytes; more than {LIMIT} are not read", file.size);
     let digest = file.sha256.with_context(|| format!("{name} is no file"))?;
@@ -245,7 +261,7 @@ fn read_image(store: &Store, name: &str, file: Option<&DataFile>, magic: u32) ->
 }
 
 /// The messages of an image.
-fn messages<'a>(name: &str, mut bytes: &'a [u8]) -> Result<Vec<&'a [u8]>> {
+pub(super) fn messages<'a>(name: &str, mut bytes: &'a [u8]) -> Result<Vec<&'a [u8]>> {
     let mut messages = Vec::new();
     while !bytes.is_empty() {
         let taken = bytes.split_first_chunk::<4>().and_then(|(length, rest)| {
@@ -279,12 +295,23 @@ fn page_ranges(name: &str, bytes: &[u8]) -> Result<Vec<PageRange>> {
     Ok(ranges)
 }
 
+/// A page of the dumping machine, which no image states: bytes over pages. This also holds the images together, as
+/// every page that is counted is one that was dumped.
+pub(super) fn page_size(pages: u64, bytes: u64) -> Result<u64> {
+    let page = bytes.checked_div(pages).unwrap_or(4096);
+    ensure!(
+        page.checked_mul(pages) == Some(bytes) && [4096, 16384, 65536].contains(&page),
+        "the dump's pagemaps name {pages} pages, but its pages-*.img hold {bytes} bytes"
+    );
+    Ok(page)
+}
+
 /// An image that holds these messages.
-#[cfg(test)]
 pub(super) fn image(magic: u32, messages: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = [COMMON_MAGIC.to_le_bytes(), magic.to_le_bytes()].concat();
     for message in messages {
-        bytes.extend(u32::try_from(message.len()).unwrap().to_le_bytes());
+        // As large as an image that was read, which LIMIT bounds.
+        bytes.extend((message.len() as u32).to_le_bytes());
         bytes.extend(message);
     }
     bytes

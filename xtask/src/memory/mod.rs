@@ -8,18 +8,21 @@
 
 mod images;
 mod kinds;
+mod remap;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::lock::Lock;
 use crate::store::Store;
 pub use images::are_there;
 use images::{Images, PageRange};
+pub use remap::{MEMORY, Remapped, remap};
 
 /// What memory is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,7 +93,7 @@ pub struct Region {
 /// that dumps by its own means.
 pub fn regions(store: &Store, lock: &Lock) -> Result<Vec<Region>> {
     let images = Images::read(store, lock)?;
-    let page = page_size(&images)?;
+    let page = images.page;
     let mut found: BTreeMap<(Kind, Option<String>), u64> = BTreeMap::new();
     let mut count = |kind: Kind, path: Option<&String>, bytes: u64| {
         if bytes > 0 {
@@ -128,18 +131,4 @@ pub fn by_kind(regions: &[Region]) -> [(Kind, u64); 8] {
 fn bytes_of(range: &PageRange, page: u64) -> Result<(u64, u64)> {
     let end = range.pages.checked_mul(page).and_then(|bytes| range.start.checked_add(bytes));
     Ok((range.start, end.context("a range of dumped pages lies beyond the end of memory")?))
-}
-
-/// A page of the dumping machine, which no image states: bytes over pages. This also holds the images together, as
-/// every page that is counted is one that was dumped.
-fn page_size(images: &Images) -> Result<u64> {
-    let ranges = || images.processes.iter().flat_map(|process| &process.pages).chain(&images.shared);
-    let pages = ranges().try_fold(0_u64, |sum, range| sum.checked_add(range.pages));
-    let (pages, bytes) = (pages.context("the images name more pages than there can be")?, images.page_bytes);
-    let page = bytes.checked_div(pages).unwrap_or(4096);
-    ensure!(
-        page.checked_mul(pages) == Some(bytes) && [4096, 16384, 65536].contains(&page),
-        "the dump's pagemaps name {pages} pages, but its pages-*.img hold {bytes} bytes"
-    );
-    Ok(page)
 }

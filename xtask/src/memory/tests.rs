@@ -231,7 +231,7 @@ fn images_that_do_not_fit_are_refused() {
     refused(&with("files.img", &|bytes| bytes[8..12].fill(0xff)), "files.img is cut off");
     refused(&with("pages-1.img", &|bytes| bytes.push(0)), "hold 4097 bytes");
     let pages = |pages: &[Pagemap]| dump(vec![mapped(at, PAGE, 1)], pages, PAGE);
-    refused(&pages(&[dumped(at, u64::MAX), dumped(at, 2)]), "more pages than there can be");
+    refused(&pages(&[dumped(at, u64::MAX), dumped(at, 2)]), "pagemaps name 18446744073709551615 pages");
     refused(&pages(&[dumped(at, u64::MAX)]), "pages-*.img hold 4096 bytes");
     refused(&pages(&[dumped(u64::MAX - 100, 1)]), "beyond the end of memory");
 }

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::lock::{Data, DataFile, MappedFile};
 use crate::memo::Memo;
 use crate::pack::{self, Blob, Image, import};
-use crate::pebble::Pebble;
+use crate::pebble::{self, Pebble};
 use crate::render;
 use crate::rock::{DAEMON_ID, Entry, EntryKind, Layer, LayerContent, Rock, Role};
 use crate::session::Session;
@@ -93,15 +93,19 @@ fn pack_rock(job: &Job<'_>, parts: &Parts, role: Role, data: Option<(Digest, Lay
         entrypoint: vec!["/usr/bin/pebble".into(), "enter".into()],
         // The services' logs on the container's own output.
         command: vec!["--verbose".into()],
-        environment: BTreeMap::from([
-            ("LANG".into(), "C.UTF-8".into()),
-            ("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
-            ("PEBBLE".into(), PEBBLE_FOLDER.into()),
-        ]),
+        environment: environment(role),
         ports: vec![app.http.port],
         labels,
     };
     pack::pack(&session.store, &rock, &parts.base.blob, &mut |line| session.progress.detail("pack", line))
+}
+
+/// The environment of a rock's entry point.
+fn environment(role: Role) -> BTreeMap<String, String> {
+    let path = ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let all = [("LANG", "C.UTF-8"), path, ("PEBBLE", PEBBLE_FOLDER)];
+    let restores = (role == Role::Restore).then_some(pebble::PERSIST);
+    all.into_iter().chain(restores).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// A packed layer; one that was packed from the same entries before is not packed again.

@@ -27,7 +27,7 @@ fi
 # `exec java` would keep this shell's low PID, so the shell stays and forwards what ends a service.
 # The JVM holds no capability: one that the restoring container does not grant makes CRIU hang for ever.
 setpriv --inh-caps=-all --ambient-caps=-all \
-  /usr/bin/java -XX:-UsePerfData -XX:+UseSerialGC '-XX:MinHeapFreeRatio=10' '-XX:MaxHeapFreeRatio=20' -Xms16m -Xmx256m \
+  /usr/bin/java -XX:-UsePerfData -XX:+UseSerialGC '-XX:MinHeapFreeRatio=10' '-XX:MaxHeapFreeRatio=20' -Xms16m -Xmx256m '-Dcom.linecorp.armeria.numCommonBlockingTaskThreads=8' \
 "${classes[@]}" -jar /jars/zipkin.jar </dev/null &
 jvm=$!
 echo "$jvm" >"$run/jvm.pid"

@@ -30,19 +30,9 @@ kill -0 "$pid" 2>/dev/null || fail "the application (PID $pid) has ended"
 # line; what is deleted travels in the dump.
 sed -n -E 's|^([^ ]+ +){5}(/.*)$|\2|p' "/proc/$pid/maps" | grep -v ' (deleted)$' | sort -u >"$run/maps"
 
-# What a collection frees and the C library gives back is neither dumped nor read again: bytes are what a
-# restore costs. Two collections, because the first one leaves survivors and cleaners behind.
-printf '%s\n' GC.run GC.run System.trim_native_heap >"$run/jcmd"
-if ! timeout 60 setpriv --inh-caps=-all --ambient-caps=-all \
-  /usr/bin/java -XX:-UsePerfData -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto \
-  -m jdk.jcmd/sun.tools.jcmd.JCmd "$pid" -f "$run/jcmd" >"$run/jcmd.log" 2>&1; then
-  say "no collection before the dump, it will be larger: $(tail -n 1 "$run/jcmd.log")" >&2
-fi
-# jcmd started the JVM's attach listener, whose socket was bound under this second name and then renamed.
-# CRIU looks for that name, and an unprivileged restore fails without it.
-if [ -S "/tmp/.java_pid$pid" ] && [ ! -e "/tmp/.java_pid$pid.tmp" ]; then
-  ln "/tmp/.java_pid$pid" "/tmp/.java_pid$pid.tmp"
-fi
+# Settled for this dump, and for no other that may come.
+[ -e "$run/settled" ] || /scripts/settle.sh
+rm -f "$run/settled"
 
 # The pipes that lead to Pebble. The restore hands CRIU its own in their place, or the log would be lost.
 {
