@@ -5,6 +5,8 @@ use super::images::*;
 use super::*;
 use crate::lock::DataFile;
 
+mod remap;
+
 const SAMPLE: &str = include_str!("../../tests/support/sample.lock");
 const PAGE: u64 = 4096;
 const MIB: u64 = 1 << 20;
@@ -57,6 +59,13 @@ fn read(dump: &Dump) -> Result<Vec<Region>> {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let mut lock = Lock::parse(SAMPLE).unwrap();
+    lock.data.files = stored(&store, dump);
+    assert!(are_there(&store, &lock));
+    regions(&store, &lock)
+}
+
+/// The images as files of checkpoint data.
+fn stored(store: &Store, dump: &Dump) -> Vec<DataFile> {
     let file = |(name, bytes): &(&str, Vec<u8>)| {
         let (digest, size) = store.add_bytes(bytes).unwrap();
         DataFile {
@@ -68,9 +77,7 @@ fn read(dump: &Dump) -> Result<Vec<Region>> {
             link: None,
         }
     };
-    lock.data.files = dump.iter().map(file).collect();
-    assert!(are_there(&store, &lock));
-    regions(&store, &lock)
+    dump.iter().map(file).collect()
 }
 
 /// These mappings, one page dumped of each, are of these kinds.

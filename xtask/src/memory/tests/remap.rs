@@ -1,0 +1,265 @@
+//! A process whose memory was remapped reads the same at every address as the one that was dumped.
+
+use std::collections::BTreeMap;
+
+use super::super::wire::{Field, Value, fields, message, number};
+use super::*;
+
+const SIZE: u64 = PAGE;
+const REGULAR: u64 = 1;
+const ANON: u64 = 0x200 | REGULAR;
+const OF_FILE: u64 = 0x40 | REGULAR;
+const NONE: u64 = 0;
+
+/// A mapping of some pages, and what was dumped of it: nothing, zeros, or a page of these bytes.
+#[derive(Debug, Clone)]
+struct Made {
+    start: u64,
+    status: u64,
+    flags: u64,
+    advice: u64,
+    pages: Vec<Option<u8>>,
+}
+
+fn field(number: u64, value: u64) -> Field {
+    Field { number, value: Value::Number(value) }
+}
+
+impl Made {
+    fn new(start: u64, status: u64, pages: &[(Option<u8>, usize)]) -> Made {
+        let pages = pages.iter().flat_map(|(page, times)| vec![*page; *times]).collect();
+        let flags = if status == OF_FILE { 2 } else { 0x22 };
+        Made { start, status, flags, advice: 0, pages }
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.pages.len() as u64 * SIZE
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        // Its file's offset, its file, what CRIU keeps beside it.
+        let all = [self.start, self.end(), 5 * SIZE, 1, 3, self.flags, self.status];
+        let mut fields: Vec<Field> = (1..).zip(all).map(|(number, value)| field(number, value)).collect();
+        fields.extend([field(8, u64::MAX), field(9, self.advice), field(77, 7)]);
+        fields
+    }
+}
+
+/// The images of a process with these mappings.
+fn images_of(all: &[Made]) -> Dump {
+    let mut mm = vec![field(1, 0xcafe), field(11, 5)];
+    let (mut pagemap, mut pages) = (vec![vec![8, 1]], Vec::new());
+    for made in all {
+        mm.push(Field { number: 14, value: Value::Bytes(message(&made.fields())) });
+        let at = (made.start..).step_by(SIZE as usize);
+        for (address, page) in at.zip(&made.pages).filter_map(|(at, page)| page.map(|page| (at, page))) {
+            pagemap.push(dumped(address, 1).encode_to_vec());
+            pages.extend([page; SIZE as usize]);
+        }
+    }
+    let mut images = dump(Vec::new(), &[], 0);
+    let mut put = |name: &str, bytes| {
+        images.iter_mut().find(|(found, _)| *found == name).unwrap().1 = bytes;
+    };
+    put("mm-7.img", image(MM_MAGIC, &[message(&mm)]));
+    put("pagemap-7.img", image(PAGEMAP_MAGIC, &pagemap));
+    put("pages-1.img", pages);
+    let regular =
+        [field(1, 1), field(2, 0o2), field(3, 9), field(8, 4711), field(10, 0o100_755), field(11, 5)];
+    let name = Field { number: 6, value: Value::Bytes(b"/usr/bin/java".to_vec()) };
+    let regular = message(&[&regular[..3], &[name], &regular[3..]].concat());
+    let file = [field(1, 1), field(2, 1), Field { number: 3, value: Value::Bytes(regular) }];
+    put("files.img", image(FILES_MAGIC, &[message(&file)]));
+    images
+}
+
+/// What an address holds: bytes, or a page of a file that was not written to.
+#[derive(Debug, Clone, PartialEq)]
+enum Content {
+    Bytes(u8),
+    File(u64, u64),
+}
+
+/// Images by name, as a restore reads them.
+struct Restored<'a> {
+    store: &'a Store,
+    files: &'a [DataFile],
+}
+
+impl Restored<'_> {
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        let path = format!("/checkpoint-data/{name}");
+        let file = self.files.iter().find(|file| file.path == path).unwrap_or_else(|| panic!("{name}"));
+        fs_err::read(self.store.path(&file.sha256.unwrap())).unwrap()
+    }
+
+    fn messages(&self, name: &str) -> Vec<Vec<Field>> {
+        let bytes = self.bytes(name);
+        messages(name, &bytes[8..]).unwrap().into_iter().map(|message| fields(message).unwrap()).collect()
+    }
+
+    /// Each mapping with the content of its pages, as CRIU would make it; neighbours that differ in nothing but
+    /// where their bytes come from are one.
+    fn memory(&self) -> BTreeMap<u64, (Vec<u64>, Content)> {
+        let mut dumped = BTreeMap::new();
+        let pages = self.bytes("pages-1.img");
+        let mut pages = pages.chunks(SIZE as usize);
+        for entry in &self.messages("pagemap-7.img")[1..] {
+            for page in 0..number(entry, 5).unwrap() {
+                let bytes = pages.next().expect("a page of every entry");
+                assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+                dumped.insert(number(entry, 1).unwrap() + page * SIZE, bytes[0]);
+            }
+        }
+        assert_eq!(pages.next(), None, "a page without an entry");
+        let name = |file: u64| {
+            let listed = self.messages("files.img");
+            let entry = listed.iter().find(|entry| number(entry, 2) == Some(file)).expect("a listed file");
+            let Value::Bytes(regular) = &entry.iter().find(|field| field.number == 3).unwrap().value else {
+                panic!("no file")
+            };
+            let regular = fields(regular).unwrap();
+            let Value::Bytes(name) = &regular.iter().find(|field| field.number == 6).unwrap().value else {
+                panic!("no name")
+            };
+            (String::from_utf8(name.clone()).unwrap(), regular)
+        };
+        let mut memory = BTreeMap::new();
+        let mm = self.messages("mm-7.img").remove(0);
+        assert_eq!((number(&mm, 1), number(&mm, 11)), (Some(0xcafe), Some(5)));
+        for entry in mm.iter().filter(|field| field.number == 14) {
+            let Value::Bytes(mapping) = &entry.value else { panic!("no mapping") };
+            let mapping = fields(mapping).unwrap();
+            let of = |field| number(&mapping, field).unwrap();
+            assert!(of(1) < of(2), "an empty mapping");
+            let file = if of(7) & 0x40 != 0 { Some((of(4), name(of(4)))) } else { None };
+            for address in (of(1)..of(2)).step_by(SIZE as usize) {
+                let offset = of(3) + (address - of(1));
+                let content = match (dumped.remove(&address), &file) {
+                    (Some(byte), _) => Content::Bytes(byte),
+                    (None, Some((_, (name, regular)))) if name == MEMORY => {
+                        let bytes = self.bytes("memory.img");
+                        assert_eq!(number(regular, 8), Some(bytes.len() as u64), "CRIU compares the size");
+                        assert_eq!(
+                            (number(regular, 2), number(regular, 3), number(regular, 11)),
+                            (Some(0), Some(0), None)
+                        );
+                        assert_eq!(of(6) & 0x20, 0, "no anonymous memory");
+                        Content::Bytes(bytes[usize::try_from(offset).unwrap()])
+                    }
+                    (None, Some((file, _))) => Content::File(*file, offset),
+                    (None, None) => Content::Bytes(0),
+                };
+                let protection = vec![of(5), of(6) & !0x20, of(9), of(77)];
+                assert_eq!(memory.insert(address, (protection, content)), None, "mapped twice");
+            }
+        }
+        assert_eq!(dumped.len(), 0, "dumped pages of no mapping");
+        memory
+    }
+}
+
+/// Remaps and compares; returns bytes that are mapped, read and dropped.
+fn check_same(all: &[Made]) -> [u64; 3] {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let files = stored(&store, &images_of(all));
+    let before = Restored { store: &store, files: &files }.memory();
+    let Remapped { files, mapped, read, dropped } = remap(&store, files.clone()).unwrap();
+    crate::lock::check_files(&files).unwrap();
+    assert_eq!(Restored { store: &store, files: &files }.memory(), before);
+    // What the process was can still be told.
+    let mut lock = Lock::parse(SAMPLE).unwrap();
+    lock.data.files = files;
+    let told: u64 = regions(&store, &lock).unwrap().iter().map(|region| region.bytes).sum();
+    let dumped: usize = all.iter().map(|made| made.pages.iter().flatten().count()).sum();
+    assert_eq!(told, dumped as u64 * SIZE);
+    [mapped / SIZE, read / SIZE, dropped / SIZE]
+}
+
+#[test]
+fn long_runs_are_mapped_and_zeros_dropped() {
+    let check = |all: &[Made], expected: [u64; 3]| assert_eq!(check_same(all), expected, "{all:?}");
+    let at = 0x10_0000;
+    let (a, zero) = (Some(7), Some(0));
+    check(&[Made::new(at, ANON, &[(a, 16)])], [16, 0, 0]);
+    check(&[Made::new(at, ANON, &[(a, 15)])], [0, 15, 0]);
+    check(&[Made::new(at, ANON, &[(zero, 40)])], [0, 0, 40]);
+    check(&[Made::new(at, ANON, &[(None, 3), (a, 20), (None, 3)])], [20, 0, 0]);
+    // Zeros between two runs are a part of the file, as far as they are fewer than a run.
+    check(&[Made::new(at, ANON, &[(a, 10), (zero, 16), (a, 10)])], [36, 0, 16]);
+    check(&[Made::new(at, ANON, &[(a, 10), (None, 17), (a, 10)])], [0, 20, 0]);
+    check(&[Made::new(at, ANON | 1 << 5, &[(a, 16)])], [16, 0, 0]);
+    // A file's page that was overwritten with zeros is not the file's.
+    check(&[Made::new(at, OF_FILE, &[(zero, 3), (None, 2), (a, 16), (zero, 4), (None, 9)])], [20, 3, 0]);
+    // Stacks that grow, guards, advice that a file does not take, memory that is shared.
+    check(&[Made { flags: 0x122, ..Made::new(at, ANON, &[(a, 16), (zero, 1)]) }], [0, 17, 0]);
+    check(&[Made { advice: 1 << 18, ..Made::new(at, ANON, &[(a, 16), (zero, 1)]) }], [0, 17, 0]);
+    check(&[Made { advice: 1 << 14, ..Made::new(at, ANON, &[(a, 16), (zero, 1)]) }], [16, 0, 1]);
+    check(&[Made::new(at, 0x100 | REGULAR, &[(a, 16), (zero, 1)])], [0, 17, 0]);
+    check(&[Made::new(at, ANON | 0x2, &[(a, 16), (zero, 1)])], [0, 17, 0]);
+    check(&[Made::new(at, NONE, &[(None, 4)])], [0, 0, 0]);
+    let two = [Made::new(at, ANON, &[(a, 20)]), Made::new(at + 0x10_0000, OF_FILE, &[(a, 30), (None, 2)])];
+    check(&two, [50, 0, 0]);
+}
+
+#[test]
+fn guarded_memory_stays() {
+    let at = 0x10_0000;
+    let guarded = Made::new(at, ANON, &[(Some(7), 32)]);
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mut images = images_of(&[guarded.clone()]);
+    let guard = [field(1, at), field(2, at + SIZE), field(7, 1 << 16)];
+    let mm = [guarded.fields(), guard.to_vec()]
+        .map(|mapping| Field { number: 14, value: Value::Bytes(message(&mapping)) });
+    images.iter_mut().find(|(name, _)| *name == "mm-7.img").unwrap().1 = image(MM_MAGIC, &[message(&mm)]);
+    let remapped = remap(&store, stored(&store, &images)).unwrap();
+    assert_eq!((remapped.mapped, remapped.read, remapped.dropped), (0, 32 * SIZE, 0));
+    assert!(!remapped.files.iter().any(|file| file.path == MEMORY));
+}
+
+fn any_made() -> impl Strategy<Value = Vec<Made>> {
+    let page = prop_oneof![2 => Just(None), 1 => Just(Some(0)), 4 => (1..4_u8).prop_map(Some)];
+    let pages = proptest::collection::vec((page, 1..40_usize), 1..8);
+    let status = prop_oneof![4 => Just(ANON), 3 => Just(OF_FILE), 1 => Just(ANON | 1 << 5), 1 => Just(0x100 | REGULAR)];
+    let one = (status, pages, 0..3_u64);
+    proptest::collection::vec(one, 1..5).prop_map(|all| {
+        let mut at = 0x10_0000;
+        let place = |(status, pages, gap): (u64, Vec<_>, u64)| {
+            let made = Made::new(at, status, &pages);
+            at = made.end() + gap * SIZE;
+            made
+        };
+        all.into_iter().map(place).collect()
+    })
+}
+
+proptest! {
+    // Each case stores two dozen objects, durably.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_remapped_process_reads_the_same(all in any_made()) {
+        check_same(&all);
+    }
+
+    #[test]
+    fn broken_images_are_refused_or_read(
+        broken in 0..7_usize,
+        at in any::<proptest::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let mut images = images_of(&[Made::new(0x10_0000, ANON, &[(Some(7), 20), (None, 3), (Some(0), 2)])]);
+        let broken = broken % images.len();
+        let bytes = &mut images[broken].1;
+        if !bytes.is_empty() {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        // Neither a panic nor memory without end, whatever an image says.
+        let _ = remap(&store, stored(&store, &images));
+    }
+}
