@@ -209,7 +209,7 @@ fn guarded_memory_stays() {
     let guarded = Made::new(at, ANON, &[(Some(7), 32)]);
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let mut images = images_of(&[guarded.clone()]);
+    let mut images = images_of(std::slice::from_ref(&guarded));
     let guard = [field(1, at), field(2, at + SIZE), field(7, 1 << 16)];
     let mm = [guarded.fields(), guard.to_vec()]
         .map(|mapping| Field { number: 14, value: Value::Bytes(message(&mapping)) });

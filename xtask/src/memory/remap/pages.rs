@@ -1,0 +1,225 @@
+//! The dumped pages of a process: which are mapped, which are read, which are dropped.
+
+use std::io::Write;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result, ensure};
+
+use super::super::images::{self, PRESENT};
+use super::super::wire::{Field, Value, fields, message, number, with_numbers};
+use super::mapping::Mapping;
+use super::{Memory, field};
+use crate::store::StoreWriter;
+
+/// As many pages in a row are worth a mapping of their own, which costs as much as reading a few pages; and as many
+/// pages without content may lie between two such runs. Measured in docs/performance.md.
+const RUN: u64 = 16;
+
+/// What becomes of a dumped page.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Page {
+    Kept,
+    Mapped,
+    Dropped,
+}
+
+/// The dumped pages of a process.
+pub(super) struct Dumped {
+    image: fs_err::File,
+    /// Bytes of a page.
+    size: u64,
+    /// As they stand in the pagemap; those that are not in this dump have no place in the image.
+    entries: Vec<(Vec<Field>, Extent)>,
+    /// Of each page of the image: whether it holds nothing but zeros, and what becomes of it.
+    zero: Vec<bool>,
+    pages: Vec<Page>,
+}
+
+/// Addresses of a pagemap's entry, and the position of its first page in the image.
+#[derive(Debug, Clone, PartialEq)]
+struct Extent {
+    at: Range<u64>,
+    position: Option<usize>,
+}
+
+impl Dumped {
+    pub fn new(image: fs_err::File, bytes: u64, entries: Vec<Vec<Field>>) -> Result<Dumped> {
+        let pages_of = |entry: &[Field]| {
+            let pages = number(entry, field::PAGES).filter(|pages| *pages > 0);
+            pages.or(number(entry, field::PAGES_32)).unwrap_or_default()
+        };
+        // CRIU's older versions had no flags, and `in_parent` in their place.
+        let present = |entry: &[Field]| match number(entry, 4) {
+            Some(flags) => flags & u64::from(PRESENT) != 0,
+            None => number(entry, 3).unwrap_or_default() == 0,
+        };
+        let there = entries.iter().filter(|entry| present(entry)).map(|entry| pages_of(entry));
+        let size = images::page_size(there.fold(0, u64::saturating_add), bytes)?;
+        let mut position = 0_usize;
+        let mut sorted = Vec::new();
+        for entry in entries {
+            let (start, pages) = (number(&entry, field::START).unwrap_or_default(), pages_of(&entry));
+            let end = pages.checked_mul(size).and_then(|bytes| start.checked_add(bytes));
+            let at = start..end.context("pages beyond the end of memory")?;
+            let before = sorted.last().map_or(0, |(_, last): &(_, Extent)| last.at.end);
+            ensure!(at.start >= before, "pages at {start:#x} are not in order");
+            let there = present(&entry);
+            sorted.push((entry, Extent { at, position: there.then_some(position) }));
+            position += if there { usize::try_from(pages)? } else { 0 };
+        }
+        let zero = zeros(&image, bytes, size)?;
+        let pages = vec![Page::Kept; zero.len()];
+        Ok(Dumped { image, size, entries: sorted, zero, pages })
+    }
+
+    /// Bytes of zeros that are left out.
+    pub fn dropped(&self) -> u64 {
+        self.size * self.pages.iter().filter(|page| **page == Page::Dropped).count() as u64
+    }
+
+    /// The address and position of the dumped pages in a range; `None` where some of them are not in this dump.
+    fn within(&self, range: &Range<u64>) -> Option<Vec<(u64, usize)>> {
+        let first = self.entries.partition_point(|(_, extent)| extent.at.end <= range.start);
+        let mut pages = Vec::new();
+        for (_, extent) in self.entries[first..].iter().take_while(|(_, extent)| extent.at.start < range.end)
+        {
+            let position = extent.position?;
+            for (page, address) in extent.at.clone().step_by(self.size as usize).enumerate() {
+                if range.contains(&address) {
+                    pages.push((address, position + page));
+                }
+            }
+        }
+        Some(pages)
+    }
+
+    /// The process with mappings of `memory`, which is given their pages.
+    pub fn remap(&mut self, process: &[Field], memory: &mut Memory) -> Result<Vec<Field>> {
+        let mut guards = Vec::new();
+        let mut mappings = Vec::new();
+        for entry in process.iter().filter(|entry| entry.number == field::MAPPING) {
+            let Value::Bytes(bytes) = &entry.value else { anyhow::bail!("a mapping is no message") };
+            let mapping = Mapping::new(fields(bytes)?);
+            if mapping.is_guard() {
+                guards.push(mapping.at.clone());
+            }
+            mappings.push(mapping);
+        }
+        let guarded =
+            |at: &Range<u64>| guards.iter().any(|guard| guard.start < at.end && at.start < guard.end);
+        let mut pieces = Vec::new();
+        for mapping in mappings {
+            let pages =
+                if mapping.can_move() && !guarded(&mapping.at) { self.within(&mapping.at) } else { None };
+            match pages {
+                Some(pages) => pieces.extend(self.split(&mapping, &pages, memory)?),
+                None => pieces.push(mapping.fields),
+            }
+        }
+        let pieces =
+            pieces.iter().map(|piece| Field { number: field::MAPPING, value: Value::Bytes(message(piece)) });
+        Ok(process.iter().filter(|entry| entry.number != field::MAPPING).cloned().chain(pieces).collect())
+    }
+
+    /// The pieces of a mapping with these dumped pages, some of which are now `memory`'s.
+    fn split(
+        &mut self,
+        mapping: &Mapping,
+        pages: &[(u64, usize)],
+        memory: &mut Memory,
+    ) -> Result<Vec<Vec<Field>>> {
+        // A page of a file that holds zeros was written to: without it the file's own would be seen.
+        let anonymous = mapping.is_anonymous();
+        let content: Vec<(u64, usize)> =
+            pages.iter().copied().filter(|(_, page)| !anonymous || !self.zero[*page]).collect();
+        for (_, page) in pages.iter().filter(|(_, page)| anonymous && self.zero[*page]) {
+            self.pages[*page] = Page::Dropped;
+        }
+        // What lies between pages of a file is the file's.
+        let gap = if anonymous { RUN * self.size } else { 0 };
+        let runs = runs(content.iter().map(|(address, _)| *address), self.size, gap);
+        let mut pieces = Vec::new();
+        let mut at = mapping.at.start;
+        let worth = RUN * self.size;
+        for run in runs.into_iter().filter(|run| run.end - run.start >= worth) {
+            if run.start > at {
+                pieces.push(mapping.kept(at..run.start));
+            }
+            pieces.push(mapping.moved(&run, memory));
+            at = run.end;
+            self.copy(&content, run, memory)?;
+        }
+        if at < mapping.at.end {
+            pieces.push(mapping.kept(at..mapping.at.end));
+        }
+        Ok(pieces)
+    }
+
+    /// Gives the pages of a run to `memory`, with zeros where none was dumped.
+    fn copy(&mut self, content: &[(u64, usize)], run: Range<u64>, memory: &mut Memory) -> Result<()> {
+        let mut page = vec![0; self.size as usize];
+        let first = content.partition_point(|(address, _)| *address < run.start);
+        let mut content = content[first..].iter().peekable();
+        for address in run.clone().step_by(self.size as usize) {
+            match content.next_if(|(next, _)| *next == address) {
+                Some((_, position)) => {
+                    self.image.file().read_exact_at(&mut page, *position as u64 * self.size)?;
+                    self.pages[*position] = Page::Mapped;
+                }
+                None => page.fill(0),
+            }
+            memory.out.write_all(&page)?;
+        }
+        memory.offset += run.end - run.start;
+        Ok(())
+    }
+
+    /// Writes the pages that stay, and returns their pagemap.
+    pub fn keep(&self, out: &mut StoreWriter) -> Result<Vec<Vec<u8>>> {
+        let mut entries = Vec::new();
+        let mut page = vec![0; self.size as usize];
+        for (entry, extent) in &self.entries {
+            let Some(position) = extent.position else {
+                entries.push(message(entry));
+                continue;
+            };
+            let addresses = extent.at.clone().step_by(self.size as usize).enumerate();
+            let kept = addresses.filter(|(page, _)| self.pages[position + page] == Page::Kept);
+            for run in runs(kept.map(|(_, address)| address), self.size, 0) {
+                let pages = (run.end - run.start) / self.size;
+                let old = number(entry, field::PAGES).is_none_or(|pages| pages == 0);
+                let count = if old { field::PAGES_32 } else { field::PAGES };
+                entries.push(message(&with_numbers(entry, &[(field::START, run.start), (count, pages)])));
+                let first = position as u64 + (run.start - extent.at.start) / self.size;
+                for position in first..first + pages {
+                    self.image.file().read_exact_at(&mut page, position * self.size)?;
+                    out.write_all(&page)?;
+                }
+            }
+        }
+        Ok(entries)
+    }
+}
+
+/// Which pages of an image hold nothing but zeros.
+fn zeros(image: &fs_err::File, bytes: u64, size: u64) -> Result<Vec<bool>> {
+    let (mut page, nothing) = (vec![0; size as usize], vec![0; size as usize]);
+    let is_zero = |at| {
+        image.file().read_exact_at(&mut page, at)?;
+        Ok(page == nothing)
+    };
+    (0..bytes).step_by(size as usize).map(is_zero).collect()
+}
+
+/// Addresses of pages as runs, of which those with no more than `gap` bytes between them are one.
+fn runs(pages: impl Iterator<Item = u64>, size: u64, gap: u64) -> Vec<Range<u64>> {
+    let mut runs: Vec<Range<u64>> = Vec::new();
+    for page in pages {
+        match runs.last_mut() {
+            Some(last) if page - last.end <= gap => last.end = page + size,
+            _ => runs.push(page..page + size),
+        }
+    }
+    runs
+}
