@@ -227,6 +227,9 @@ impl Engine {
                 ["-XX:+UseSerialGC", "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=20", "-Xms16m"]
                     .map(String::from),
             ),
+            // Of the collectors the one that does most work for a request, and none beside it. It has as many threads as
+            // the machine of the dump has CPUs.
+            Profile::Throughput => options.push("-XX:+UseParallelGC".into()),
             Profile::None => {}
         }
         let collector = |option: &String| option.starts_with("-XX:+Use") && option.ends_with("GC");

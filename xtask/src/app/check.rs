@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use ureq::http::uri::PathAndQuery;
 
 use super::setting::Show;
-use super::{CracEngine, EngineChoice, PackerChoice, Profile};
+use super::{CracEngine, EngineChoice, Memory, PackerChoice, Profile};
 use crate::diagnostic::nearest;
 
 /// What is wrong with a value.
@@ -54,7 +54,11 @@ pub const CRAC_ENGINES: &[(&str, CracEngine)] =
     &[("default", CracEngine::Default), ("criu", CracEngine::Criu), ("warp", CracEngine::Warp)];
 
 /// Sets of JVM options, by name.
-pub const PROFILES: &[(&str, Profile)] = &[("small", Profile::Small), ("none", Profile::None)];
+pub const PROFILES: &[(&str, Profile)] =
+    &[("small", Profile::Small), ("throughput", Profile::Throughput), ("none", Profile::None)];
+
+/// What a restore does with the dumped memory, by name.
+pub const MEMORIES: &[(&str, Memory)] = &[("mapped", Memory::Mapped), ("read", Memory::Read)];
 
 macro_rules! show_choices {
     ($($choice:ty: $names:expr),*) => {$(
@@ -66,7 +70,13 @@ macro_rules! show_choices {
     )*};
 }
 
-show_choices!(EngineChoice: ENGINES, PackerChoice: PACKERS, Profile: PROFILES, CracEngine: CRAC_ENGINES);
+show_choices!(
+    EngineChoice: ENGINES,
+    PackerChoice: PACKERS,
+    Profile: PROFILES,
+    Memory: MEMORIES,
+    CracEngine: CRAC_ENGINES
+);
 
 const MOST_CHARACTERS: usize = 40;
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];

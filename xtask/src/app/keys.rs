@@ -38,7 +38,7 @@ pub const TABLES: &[(&str, &[&str])] = &[
             "files",
         ],
     ),
-    ("checkpoint", &["min-pid", "ghost-limit"]),
+    ("checkpoint", &["min-pid", "ghost-limit", "memory"]),
     ("pin", &["remote", "signed-by"]),
     ("limits", &["build", "ready", "warm-up", "dump", "restore", "request"]),
 ];

@@ -126,14 +126,27 @@ pub struct Java {
     pub arguments: Vec<String>,
 }
 
-/// JVM options that make a checkpoint small.
+/// What the JVM is tuned for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// Serial collector, a heap that shrinks after a collection, one malloc arena: fewest bytes to dump and read back.
     Small,
-    /// No option beyond what the engine needs.
+    /// The parallel collector and malloc as it is: more requests a second, more bytes to dump and to ship.
+    Throughput,
+    /// No option beyond what the engine needs, and no class archive.
     None,
+}
+
+/// What a restore does with the dumped memory, with `engine = "criu"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Memory {
+    /// It is mapped from a file of the rock: the process runs at once, pages come when they are touched, and all
+    /// restores of a host share what they have not written to.
+    Mapped,
+    /// CRIU reads it before the process runs.
+    Read,
 }
 
 /// Where and how the application answers.
@@ -261,6 +274,8 @@ pub struct CheckpointSettings {
     pub min_pid: u32,
     /// Largest deleted but mapped file CRIU dumps.
     pub ghost_limit: ByteSize,
+    /// What a restore does with the dumped memory.
+    pub memory: Memory,
 }
 
 /// Where pins are kept, and whose are trusted.

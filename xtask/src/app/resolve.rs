@@ -11,8 +11,8 @@ use super::keys::REQUEST;
 use super::raw::{Reader, Table, Value};
 use super::setting::{Origin, Show};
 use super::{
-    App, Build, CheckpointSettings, EngineChoice, Http, Java, Limits, PackerChoice, PinSettings, Profile,
-    Request, Source, check, check_pin, check_rock, check_source, resolve_rock,
+    App, Build, CheckpointSettings, EngineChoice, Http, Java, Limits, Memory, PackerChoice, PinSettings,
+    Profile, Request, Source, check, check_pin, check_rock, check_source, resolve_rock,
 };
 
 const KINDS: &str = "expected one of `git`, `maven`, `directory` or `jar`";
@@ -309,6 +309,12 @@ fn checkpoint(r: &mut Reader<'_>, top: &Table<'_>) -> CheckpointSettings {
             r.integer(v, |number| check::within(number, 100..=30_000))
         }),
         ghost_limit: r.setting(&t, "ghost-limit", ghosts, |r, v| r.string(v, check::size)),
+        memory: r.setting(
+            &t,
+            "memory",
+            fixed(Memory::Mapped, "a restore reads what it touches, and no more"),
+            |r, v| r.string(v, |text| check::choice(text, check::MEMORIES)),
+        ),
     }
 }
 

@@ -64,6 +64,7 @@ ignored-descriptors = ["7", "/dev/random"]
 [checkpoint]
 min-pid = 2000
 ghost-limit = "1.5 MiB"
+memory = "read"
 
 [pin]
 remote = "registry.example.com:5000/team/pins"
@@ -259,6 +260,8 @@ fn maven() {
 fn java_and_http() {
     line("java.version = 8", &["`java.version` is 8", "`17`, `21`, `25` or `26`"]);
     line("java.profile = \"smal\"", &["did you mean `small`?"]);
+    line("java.profile = \"throughout\"", &["did you mean `throughput`?"]);
+    line("checkpoint.memory = \"maped\"", &["did you mean `mapped`?"]);
     line("java.options = [\"Xmx1g\"]", &["begins with no `-`", "java.arguments"]);
     line("java.options = [\"-a\\nb\"]", &["control character `\\u{a}`"]);
     line("java.arguments = [\"\\u0000\"]", &["`java.arguments` holds the control character"]);

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 
 use super::life::{Life, with_running};
 use super::{Dumped, collect, dump_service};
-use crate::app::App;
+use crate::app::{App, Memory};
 use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::lock::{DataFile, MappedFile};
@@ -36,10 +36,12 @@ pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) ->
         life.trigger()?;
         let (pid, froze) = life.wait_for_dump()?;
         let files = collect::collect(&session.store, life.container, &app.name, way.engine.required(app))?;
-        let files = match way.engine {
-            Engine::Criu => remap(session, files).context("the dump's memory cannot be mapped")?,
-            // Its JVM has ways of its own.
-            Engine::Crac => files,
+        let files = match (way.engine, app.checkpoint.memory) {
+            (Engine::Criu, Memory::Mapped) => {
+                remap(session, files).context("the dump's memory cannot be mapped (checkpoint.memory)")?
+            }
+            // A CRaC JVM has ways of its own.
+            (Engine::Criu, Memory::Read) | (Engine::Crac, _) => files,
         };
         let mapped = life.mapped().context("the list of mapped files")?;
         Ok(Dumped { pid, cold: life.start, froze, files, mapped, answers, jar })

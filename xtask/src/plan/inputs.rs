@@ -21,7 +21,7 @@ use crate::way::Packer;
 
 /// Whether an archive of the application's classes goes into the natively packed rocks.
 pub fn wants_archive(app: &App) -> bool {
-    app.java.profile == Profile::Small
+    app.java.profile != Profile::None
 }
 
 /// The class archive, an object of the store.
@@ -78,8 +78,9 @@ pub fn inputs(job: &Job<'_>) -> Result<Inputs> {
         way,
         engine.capabilities(app, Role::Checkpoint),
         engine.seccomp(Role::Checkpoint),
+        app.checkpoint.memory,
         // The version of the way a dump is made and its data laid out.
-        1,
+        2,
     );
     let labels = (
         [Role::Checkpoint, Role::Restore].map(|role| rocks::labels(app, source, role)),

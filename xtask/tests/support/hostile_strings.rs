@@ -88,6 +88,7 @@ pub const FIELDS: &[&str] = &[
     "/crac/resource-policies",
     "/crac/ignored-descriptors/0",
     "/checkpoint/ghost-limit",
+    "/checkpoint/memory",
     "/limits/build",
     "/limits/dump",
     "/limits/request",
@@ -120,7 +121,7 @@ fn document(field: &str) -> Value {
         "crac": {
             "engine": "criu", "cpu-features": "generic", "resource-policies": "a.txt", "ignored-descriptors": ["7"],
         },
-        "checkpoint": { "ghost-limit": "1 MiB" },
+        "checkpoint": { "ghost-limit": "1 MiB", "memory": "mapped" },
         "limits": { "build": "1m", "dump": "1m", "request": "1m" },
     })
 }
