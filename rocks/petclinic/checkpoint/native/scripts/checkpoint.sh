@@ -30,8 +30,8 @@ kill -0 "$pid" 2>/dev/null || fail "the application (PID $pid) has ended"
 # line; what is deleted travels in the dump.
 sed -n -E 's|^([^ ]+ +){5}(/.*)$|\2|p' "/proc/$pid/maps" | grep -v ' (deleted)$' | sort -u >"$run/maps"
 
-# Settled for this dump, and for no other that may come.
-[ -e "$run/settled" ] || /scripts/settle.sh
+# For this dump, and for no other that may come.
+/scripts/settle.sh
 rm -f "$run/settled"
 
 # The pipes that lead to Pebble. The restore hands CRIU its own in their place, or the log would be lost.
