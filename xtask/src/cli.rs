@@ -51,6 +51,10 @@ pub struct Global {
     pub verbose: bool,
 }
 
+const DOCTOR: &str = "\
+Every line is `pass`, `warn`, `fail`, or `-` for what was not tried, with the reason; below it, what to do. Nothing is
+changed, installed or downloaded. Exit code: 0 if nothing is worse than a warning, 1 if something fails.";
+
 /// The commands; each has a file of its name in `commands/`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -86,6 +90,9 @@ pub enum Command {
     Show(Show),
     /// Run every test: formatting, lints, unit tests, rendered files, real Pebble, end to end in containers
     Test(Test),
+    /// Look at this machine: can it checkpoint, and restore what is pinned? Changes nothing
+    #[command(after_help = DOCTOR)]
+    Doctor(Doctor),
     /// Remove objects of the store that no pin names
     Gc(Gc),
     /// Remove what was made at run time; what pins name is kept
@@ -270,6 +277,13 @@ pub struct Test {
     /// Leave out what needs containers
     #[arg(long)]
     pub fast: bool,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The application; all of them without it
+    pub app: Option<String>,
 }
 
 /// Arguments of `gc`.

@@ -28,6 +28,7 @@ mod check;
 pub mod checkpoint;
 mod clean;
 mod diff;
+mod doctor;
 mod gc;
 mod list;
 mod pack;
@@ -67,6 +68,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::List => list::run(&session, &cli.global),
         Command::Show(arguments) => show::run(&session, arguments, &cli.global),
         Command::Test(arguments) => test::run(&session, arguments, &cli.global),
+        Command::Doctor(arguments) => doctor::run(&session, arguments, &cli.global),
         Command::Gc(arguments) => gc::run(&session, arguments, &cli.global),
         Command::Clean(arguments) => clean::run(&session, arguments, &cli.global),
     }
