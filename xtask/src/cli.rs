@@ -51,6 +51,15 @@ pub struct Global {
     pub verbose: bool,
 }
 
+const NEW: &str = "\
+Examples:
+  cargo xtask new shop --git https://git.example.com/shop.git    # at its newest commit
+  cargo xtask new zipkin --maven io.zipkin:zipkin-server:3.5.1:exec
+  cargo xtask new shop --jar ../shop/target/shop-1.0.jar
+
+It writes apps/APP/app.toml whole or not at all, and never into a folder that holds something. Then look at what says
+`guessed`, above all `http.ready`, and run `cargo xtask checkpoint APP`.";
+
 const DOCTOR: &str = "\
 Every line is `pass`, `warn`, `fail`, or `-` for what was not tried, with the reason; below it, what to do. Nothing is
 changed, installed or downloaded. Exit code: 0 if nothing is worse than a warning, 1 if something fails.";
@@ -58,6 +67,9 @@ changed, installed or downloaded. Exit code: 0 if nothing is worse than a warnin
 /// The commands; each has a file of its name in `commands/`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a first app.toml: what can be read or resolved is, the rest is guessed and says so
+    #[command(after_help = NEW)]
+    New(New),
     /// Build, run, warm up and dump an application; pin the data; pack and prove the restore rock
     Checkpoint(Checkpoint),
     /// Start the restored application from its pin
@@ -97,6 +109,37 @@ pub enum Command {
     Gc(Gc),
     /// Remove what was made at run time; what pins name is kept
     Clean(Clean),
+}
+
+/// Arguments of `new`.
+#[derive(Debug, Args)]
+pub struct New {
+    /// The application: lowercase letters, digits and dashes; it names its service, rocks and containers
+    pub app: String,
+    /// Where the jar comes from.
+    #[command(flatten)]
+    pub from: From,
+    /// The commit, in full [default: the newest of the repository's default branch]
+    #[arg(long, value_name = "ID", requires = "git", conflicts_with_all = ["maven", "jar", "dir"])]
+    pub commit: Option<String>,
+}
+
+/// Where `new` finds an application: exactly one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct From {
+    /// A repository whose sources are built: https, ssh or file://
+    #[arg(long, value_name = "URL")]
+    pub git: Option<String>,
+    /// A released jar of a Maven repository; it is fetched once, and its SHA-256 pinned
+    #[arg(long, value_name = "GROUP:ARTIFACT:VERSION[:CLASSIFIER]")]
+    pub maven: Option<String>,
+    /// A jar of this machine
+    #[arg(long, value_name = "FILE")]
+    pub jar: Option<PathBuf>,
+    /// A folder of this machine with sources that are built
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// Arguments of `checkpoint`.

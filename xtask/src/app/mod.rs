@@ -11,6 +11,8 @@ mod check;
 mod check_pin;
 mod check_rock;
 mod check_source;
+mod draft;
+mod given;
 mod keys;
 mod load;
 mod raw;
@@ -28,7 +30,9 @@ use bytesize::ByteSize;
 use serde::Serialize;
 
 pub use check_rock::has_crac;
-pub use load::{Loaded, load, load_text, names};
+pub use draft::draft;
+pub use given::{given_commit, given_git, given_maven};
+pub use load::{Loaded, check_name, load, load_text, names};
 pub use setting::{Origin, Setting};
 
 /// A resolved application. Built once by `app::load`, never changed afterwards.

@@ -25,10 +25,9 @@ pub fn run(session: &Session, arguments: &Doctor, global: &Global) -> Result<()>
     let subjects = match &arguments.app {
         // What is wrong with the one that is asked for is shown in full.
         Some(name) => vec![subject(session, name, Some(app::load(root, name)?.app))?],
-        None => app::names(root)?
-            .iter()
-            .map(|name| subject(session, name, None))
-            .collect::<Result<Vec<_>>>()?,
+        None => {
+            app::names(root)?.iter().map(|name| subject(session, name, None)).collect::<Result<Vec<_>>>()?
+        }
     };
     let mut candidates = Vec::new();
     for app in subjects.iter().filter_map(|subject| subject.app.as_ref().ok()) {

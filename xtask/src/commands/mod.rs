@@ -31,6 +31,7 @@ mod diff;
 mod doctor;
 mod gc;
 mod list;
+mod new;
 mod pack;
 mod pull;
 mod push;
@@ -52,6 +53,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     };
     let session = Session::open(verbosity, runtime_choice(cli)?, cli.global.destructive_mode)?;
     match &cli.command {
+        Command::New(arguments) => new::run(&session, arguments, &cli.global),
         Command::Checkpoint(arguments) => checkpoint::run(&session, arguments, &cli.global),
         Command::Restore(arguments) => restore::run(&session, arguments, &cli.global),
         Command::Render(arguments) => render::run(&session, arguments, &cli.global),

@@ -17,8 +17,6 @@ use crate::session::Session;
 /// What programs and system calls say.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// Whether this is root.
-    pub root: bool,
     /// The user's name.
     pub user: String,
     /// The container engine, or why there is none.
@@ -109,8 +107,6 @@ pub enum Criu {
 pub struct Candidate {
     /// Its name in the engine.
     pub image: String,
-    /// Which rock it is of: the capabilities of its CRIU's file are those of the role.
-    pub role: Role,
     /// What its containers are given.
     pub capabilities: &'static [Capability],
 }
@@ -122,7 +118,6 @@ impl Asked {
         let state = Disk::of("target/xtask", &session.workspace.state());
         let storage = engine.as_ref().ok().and_then(|engine| Disk::of("images", engine.storage.as_ref()?));
         Asked {
-            root: rustix::process::geteuid().is_root(),
             user: user(),
             containers_conf: std::env::var_os("CONTAINERS_CONF").is_some(),
             rockcraft: rockcraft(),
@@ -154,8 +149,7 @@ pub fn certificate_file() -> Option<PathBuf> {
 
 /// The user's name, as /etc/subuid has it.
 pub fn user() -> String {
-    let named = ["id", "-un"];
-    let ran = process::read(command(named[0], &named[1..]), &limit());
+    let ran = process::read(command("id", &["-un"]), &limit());
     ran.unwrap_or_else(|_| rustix::process::geteuid().as_raw().to_string())
 }
 
@@ -235,7 +229,8 @@ impl Disk {
 
 /// Runs `criu check` in the first image that the engine has.
 fn criu(engine: &Result<EngineFacts, String>, candidates: &[Candidate]) -> Criu {
-    let not_tried = |why: &str, remedy: &str| Criu::NotTried { why: why.to_owned(), remedy: remedy.to_owned() };
+    let not_tried =
+        |why: &str, remedy: &str| Criu::NotTried { why: why.to_owned(), remedy: remedy.to_owned() };
     let Ok(engine) = engine else { return not_tried("it runs in a container, and there is no engine", "") };
     let Ok(runtime) = Runtime::connect(Some(engine.kind)) else {
         return not_tried("the engine has stopped answering", "");
@@ -259,23 +254,64 @@ fn check(runtime: &Runtime, candidate: &Candidate) -> Criu {
     spec.capabilities = candidate.capabilities.to_vec();
     // With the engine's own filter Docker has no clone3, which is not what is asked here.
     spec.seccomp = Seccomp::Unconfined;
-    spec.entrypoint = Some("criu".into());
-    spec.words = ["check", "--unprivileged"].map(String::from).to_vec();
+    spec.entrypoint = Some("/bin/sh".into());
+    spec.words = ["-c", CHECK].map(String::from).to_vec();
     let limit = Limit::new("the tool's own limit for CRIU's check", Duration::from_secs(60));
     let mut lines = Vec::new();
-    match runtime.run(&spec, &limit, |line| lines.push(crate::progress::printable(line))) {
-        Ok(()) => Criu::Passed { image },
-        Err(error) => {
-            let said: Vec<&str> =
-                lines.iter().map(String::as_str).filter(|line| line.contains("Error") || line.contains("fail")).collect();
-            let said = if said.is_empty() { format!("{error:#}") } else { said.join("; ") };
-            Criu::Failed { image, said }
-        }
+    let ran = runtime.run(&spec, &limit, |line| lines.push(crate::progress::printable(line)));
+    match (verdict(&lines), ran) {
+        (None, _) => Criu::Passed { image },
+        (Some(said), Ok(())) => Criu::Failed { image, said },
+        // Where the container did not start, CRIU has not said a word.
+        (Some(_), Err(error)) if lines.is_empty() => Criu::Failed { image, said: format!("{error:#}") },
+        (Some(said), Err(_)) => Criu::Failed { image, said },
     }
+}
+
+/// The first asks for all that is needed, among it a writable ns_last_pid, which no container has without SYS_ADMIN. The
+/// second asks for what takes its place.
+const CHECK: &str = "criu check --unprivileged; criu check --unprivileged --feature clone3_set_tid";
+
+/// What is wrong, by what [`CHECK`] printed.
+fn verdict(lines: &[String]) -> Option<String> {
+    let mut wrong: Vec<&str> = lines
+        .iter()
+        .filter(|line| line.starts_with("Error") && !line.contains("ns_last_pid"))
+        .map(String::as_str)
+        .collect();
+    if !lines.iter().any(|line| line == "clone3_set_tid is supported") {
+        wrong.push("a process cannot be given its old PID (clone3_set_tid)");
+    }
+    (!wrong.is_empty()).then(|| wrong.join("; "))
 }
 
 /// Images of an application's rocks that may be asked, the checkpoint rock first.
 pub fn candidates(app: &crate::app::App, image: impl Fn(Role) -> String) -> Vec<Candidate> {
-    let candidate = |role| Candidate { image: image(role), role, capabilities: Engine::Criu.capabilities(app, role) };
+    let candidate =
+        |role| Candidate { image: image(role), capabilities: Engine::Criu.capabilities(app, role) };
     [Role::Checkpoint, Role::Restore].map(candidate).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_criu_says() {
+        let check = |text: &str, expected: Option<&str>| {
+            let lines: Vec<String> = text.lines().map(String::from).collect();
+            assert_eq!(verdict(&lines).as_deref(), expected, "{text}");
+        };
+        // Seen with CRIU 4.2.1 in a container without SYS_ADMIN.
+        let seen = "Warn  (criu/kerndat.c:1200): $XDG_RUNTIME_DIR not set. Cannot find location for kerndat file\n\
+            Error (criu/cr-check.c:160): sys/kernel/ns_last_pid sysctl is inaccessible: Read-only file system\n\
+            Warn  (criu/cr-check.c:1674): Does not look good.\n";
+        let no_pid = "a process cannot be given its old PID (clone3_set_tid)";
+        check(&format!("{seen}clone3_set_tid is supported"), None);
+        check("Looks good.\nclone3_set_tid is supported", None);
+        check(seen, Some(no_pid));
+        let other = "Error (criu/cr-check.c:9): no sock diag";
+        check(&format!("{other}\nclone3_set_tid is supported"), Some(other));
+        check("", Some(no_pid));
+    }
 }

@@ -14,7 +14,13 @@ pub fn engine(facts: &Facts) -> Finding {
     const CHECK: &str = "container engine";
     let engine = match &facts.asked.engine {
         Ok(engine) => engine,
-        Err(why) => return Finding::fail(CHECK, why, "add --install to `checkpoint` or `restore`, or install podman"),
+        Err(why) => {
+            return Finding::fail(
+                CHECK,
+                why,
+                "add --install to `checkpoint` or `restore`, or install podman",
+            );
+        }
     };
     let title = format!("{} {}", engine.kind, engine.version);
     match &engine.remote {
@@ -52,7 +58,8 @@ pub fn rootless(facts: &Facts) -> Finding {
 /// Two things that stop podman on machines with limits (README).
 pub fn runtime(facts: &Facts) -> Finding {
     const CHECK: &str = "runtime";
-    let Some((name, cgroups)) = facts.asked.engine.as_ref().ok().and_then(|engine| engine.runtime.as_ref()) else {
+    let Some((name, cgroups)) = facts.asked.engine.as_ref().ok().and_then(|engine| engine.runtime.as_ref())
+    else {
         return match facts.asked.kind() {
             Some(Kind::Docker) => Finding::pass(CHECK, "Docker's own"),
             _ => Finding::not_tried(CHECK, "podman did not say", "`podman info` says why"),
@@ -66,7 +73,11 @@ pub fn runtime(facts: &Facts) -> Finding {
         return Finding::warn(CHECK, format!("{found}: crun refuses the hybrid hierarchy"), remedy);
     }
     match limited && !facts.asked.containers_conf {
-        true => Finding::warn(CHECK, format!("{found}; root here may not raise resource limits (SYS_RESOURCE)"), remedy),
+        true => Finding::warn(
+            CHECK,
+            format!("{found}; root here may not raise resource limits (SYS_RESOURCE)"),
+            remedy,
+        ),
         false => Finding::pass(CHECK, found),
     }
 }
@@ -111,7 +122,10 @@ pub fn packer(facts: &Facts) -> Finding {
         (_, false) => Finding::warn(
             CHECK,
             format!("native, but without {missing}: this machine can restore, but not checkpoint"),
-            format!("`cargo xtask checkpoint APP --install` installs them, or: sudo apt-get install {missing}"),
+            format!(
+                "`cargo xtask checkpoint APP --install` installs them, or: sudo apt-get install {}",
+                facts.asked.missing.join(" ")
+            ),
         ),
     }
 }

@@ -6,7 +6,7 @@ use crate::runtime::Kind;
 
 /// What CRIU's own documentation (criu.org, "Linux kernel") asks for, as far as a JVM in a container needs it. Without
 /// the first nothing works; of the others, CRIU's own check says more.
-const OPTIONS: [&str; 10] = [
+pub(super) const OPTIONS: [&str; 10] = [
     "CHECKPOINT_RESTORE",
     "EPOLL",
     "EVENTFD",
@@ -33,12 +33,15 @@ pub fn capability(facts: &Facts) -> Finding {
     const CHECK: &str = "kernel";
     let known = facts.machine.last_capability;
     match (&facts.machine.host, known) {
-        (Err(error), _) => {
-            Finding::fail(CHECK, format!("it is not Linux as we know it: {error}"), "run this on Linux, with /proc")
-        }
-        (Ok(host), Some(last)) if last >= Capability::CheckpointRestore.number() => {
-            Finding::pass(CHECK, format!("{} on {}, knows CAP_CHECKPOINT_RESTORE", host.kernel, host.architecture))
-        }
+        (Err(error), _) => Finding::fail(
+            CHECK,
+            format!("it is not Linux as we know it: {error}"),
+            "run this on Linux, with /proc",
+        ),
+        (Ok(host), Some(last)) if last >= Capability::CheckpointRestore.number() => Finding::pass(
+            CHECK,
+            format!("{} on {}, knows CAP_CHECKPOINT_RESTORE", host.kernel, host.architecture),
+        ),
         (Ok(host), _) => Finding::fail(
             CHECK,
             format!("{} does not know CAP_CHECKPOINT_RESTORE, by which a restore needs no root", host.kernel),
@@ -53,16 +56,19 @@ pub fn options(facts: &Facts) -> Finding {
     const REMEDY: &str = "boot a kernel that was built with these (=y or =m)";
     let Some(text) = &facts.machine.options else {
         return match facts.machine.absent[..] {
-            [] => Finding::pass(CHECK, "its configuration cannot be read, but what CRIU reads of /proc is there"),
+            [] => Finding::pass(
+                CHECK,
+                "its configuration cannot be read, but what CRIU reads of /proc is there",
+            ),
             ref absent => {
                 let absent: Vec<String> = absent.iter().map(|path| format!("/{path}")).collect();
-                let remedy =
-                    "boot a kernel with CONFIG_CHECKPOINT_RESTORE, CONFIG_PROC_CHILDREN and CONFIG_PROC_PAGE_MONITOR";
+                let remedy = "boot a kernel with CONFIG_CHECKPOINT_RESTORE, CONFIG_PROC_CHILDREN and CONFIG_PROC_PAGE_MONITOR";
                 Finding::fail(CHECK, format!("there is no {}", absent.join(", ")), remedy)
             }
         };
     };
-    let is_set = |option: &&str| ["y", "m"].iter().any(|how| has_line(text, &format!("CONFIG_{option}={how}")));
+    let is_set =
+        |option: &&str| ["y", "m"].iter().any(|how| has_line(text, &format!("CONFIG_{option}={how}")));
     let missing: Vec<&str> = OPTIONS.iter().filter(|option| !is_set(option)).copied().collect();
     let list = missing.iter().map(|option| format!("CONFIG_{option}")).collect::<Vec<_>>().join(", ");
     match missing[..] {
@@ -151,7 +157,9 @@ pub fn yama(facts: &Facts) -> Finding {
         ),
         Some(scope) => Finding::fail(
             CHECK,
-            format!("ptrace_scope is {scope}: nobody may trace, so nothing is dumped or restored until a reboot"),
+            format!(
+                "ptrace_scope is {scope}: nobody may trace, so nothing is dumped or restored until a reboot"
+            ),
             "set kernel.yama.ptrace_scope=1 in /etc/sysctl.d, and reboot",
         ),
     }
@@ -183,6 +191,8 @@ pub fn apparmor(facts: &Facts) -> Finding {
             "on, and only programs with a profile may make user namespaces, which rootless podman needs",
             "take Ubuntu's own podman, which has a profile, or run this as root",
         ),
-        (true, _) => Finding::pass(CHECK, "on; the profiles of podman and Docker let a container trace its own"),
+        (true, _) => {
+            Finding::pass(CHECK, "on; the profiles of podman and Docker let a container trace its own")
+        }
     }
 }

@@ -74,7 +74,8 @@ impl Machine {
         let of_criu = ["proc/sys/kernel/ns_last_pid", "proc/thread-self/children", "proc/self/pagemap"];
         Machine {
             last_capability: number("proc/sys/kernel/cap_last_cap"),
-            options: unpacked(&root.join("proc/config.gz")).or_else(|| text(&format!("boot/config-{release}"))),
+            options: unpacked(&root.join("proc/config.gz"))
+                .or_else(|| text(&format!("boot/config-{release}"))),
             absent: of_criu.into_iter().filter(|path| !root.join(path).exists()).collect(),
             pid_max: number("proc/sys/kernel/pid_max"),
             seccomp: line("proc/sys/kernel/seccomp/actions_avail"),

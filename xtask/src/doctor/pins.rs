@@ -33,7 +33,8 @@ pub fn of_app(facts: &Facts, subject: &Subject) -> Vec<Finding> {
             format!("`cargo xtask check {}` shows what is wrong", subject.name),
         )],
     };
-    let named = |finding: Finding| Finding { check: format!("{}: {}", subject.name, finding.check), ..finding };
+    let named =
+        |finding: Finding| Finding { check: format!("{}: {}", subject.name, finding.check), ..finding };
     findings.into_iter().map(named).collect()
 }
 
@@ -105,8 +106,11 @@ fn port(facts: &Facts, _: &Subject, app: &App) -> Finding {
         true => Finding::warn(
             CHECK,
             format!("somebody listens on {port}, where `restore` would publish it"),
-            format!("end it (`ss -ltnp 'sport = {port}'` names it), or `cargo xtask restore {} --publish 0.0.0.0:{}:{port}` or the like",
-                app.name, if port < 60_000 { port + 1 } else { port - 1 }),
+            format!(
+                "end it (`ss -ltnp` names it), or take another port: `cargo xtask restore {} --publish {}:{port}`",
+                app.name,
+                if port < u16::MAX { port + 1 } else { 8080 }
+            ),
         ),
     }
 }
@@ -118,11 +122,13 @@ fn pin(facts: &Facts, subject: &Subject, _: &App) -> Finding {
     let lock = match &subject.lock {
         Ok(Some(lock)) => lock,
         Ok(None) => {
-            let remedy = format!("`cargo xtask checkpoint {name}` makes one, `cargo xtask pull {name}` fetches one");
+            let remedy =
+                format!("`cargo xtask checkpoint {name}` makes one, `cargo xtask pull {name}` fetches one");
             return Finding::not_tried(CHECK, "there is none yet", remedy);
         }
         Err(why) => {
-            let remedy = format!("`git checkout apps/{name}/checkpoint.lock`, or `cargo xtask checkpoint {name}`");
+            let remedy =
+                format!("`git checkout apps/{name}/checkpoint.lock`, or `cargo xtask checkpoint {name}`");
             return Finding::fail(CHECK, why, remedy);
         }
     };
@@ -143,11 +149,15 @@ fn pin(facts: &Facts, subject: &Subject, _: &App) -> Finding {
         ),
         (None, Some(memory)) if memory < size.as_u64() * 3 / 2 => Finding::warn(
             CHECK,
-            format!("it can be restored here, but {} of memory is little for a process of {size}", ByteSize(memory)),
+            format!(
+                "it can be restored here, but {} of memory is little for a process of {size}",
+                ByteSize(memory)
+            ),
             "end other programs",
         ),
         (None, _) => {
-            let version = lock.engine_version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+            let version =
+                lock.engine_version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
             let by = format!("{}{version}", lock.engine);
             Finding::pass(
                 CHECK,

@@ -29,9 +29,11 @@ pub fn disk(facts: &Facts) -> Finding {
         .collect();
     let remedy = "free some (`cargo xtask gc`, `podman image prune`), or name a folder on a larger disk in XTASK_STATE";
     match least.free {
-        ..NO_DISK => {
-            Finding::fail(CHECK, format!("only {free} free for {} in {}", least.what, least.path.display()), remedy)
-        }
+        ..NO_DISK => Finding::fail(
+            CHECK,
+            format!("only {free} free for {} in {}", least.what, least.path.display()),
+            remedy,
+        ),
         ..LITTLE_DISK => {
             let found = format!(
                 "{free} free for {} in {}; a first checkpoint takes about {}",
@@ -55,7 +57,8 @@ pub fn memory(facts: &Facts) -> Finding {
     match bytes {
         ..NO_MEMORY => Finding::fail(CHECK, found, "end other programs: a JVM alone takes more"),
         ..LITTLE_MEMORY => {
-            let remedy = "end other programs, or set -Xmx in java.options; a machine that only restores needs less";
+            let remedy =
+                "end other programs, or set -Xmx in java.options; a machine that only restores needs less";
             Finding::warn(CHECK, format!("{found}: little for a build and a JVM"), remedy)
         }
         _ => Finding::pass(CHECK, found),
@@ -73,12 +76,18 @@ pub fn clock(facts: &Facts) -> Finding {
     match (now.duration_since(built), built + LONG < now) {
         (Err(_), _) => Finding::fail(
             CHECK,
-            format!("{} is before this tool was compiled, {}: certificates will not be valid yet", shown(now), shown(built)),
+            format!(
+                "{} is before this tool was compiled, {}: certificates will not be valid yet",
+                shown(now),
+                shown(built)
+            ),
             remedy,
         ),
-        (Ok(_), true) => {
-            Finding::warn(CHECK, format!("{} is years after this tool was compiled, {}", shown(now), shown(built)), remedy)
-        }
+        (Ok(_), true) => Finding::warn(
+            CHECK,
+            format!("{} is years after this tool was compiled, {}", shown(now), shown(built)),
+            remedy,
+        ),
         (Ok(_), false) => Finding::pass(CHECK, shown(now)),
     }
 }
@@ -87,12 +96,15 @@ pub fn clock(facts: &Facts) -> Finding {
 pub fn clock_source(facts: &Facts) -> Finding {
     const CHECK: &str = "clock source";
     // Those that the kernel can read without leaving the process (vDSO).
-    const FAST: [&str; 5] = ["tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page", "hyperv_clocksource"];
+    const FAST: [&str; 5] =
+        ["tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page", "hyperv_clocksource"];
     match facts.machine.clock_source.as_deref() {
         Some(name) if FAST.contains(&name) => Finding::pass(CHECK, name),
         Some(name) => Finding::warn(
             CHECK,
-            format!("{name}: each look at the time is a system call, so applications and `bench` are slower than they need be"),
+            format!(
+                "{name}: each look at the time is a system call, so applications and `bench` are slower than they need be"
+            ),
             "see what /sys/devices/system/clocksource/clocksource0/available_clocksource offers; tsc is fastest",
         ),
         None => Finding::not_tried(CHECK, "the kernel does not say", ""),
@@ -111,9 +123,11 @@ pub fn certificates(facts: &Facts) -> Finding {
             "name the file, or unset SSL_CERT_FILE",
         ),
         (Some((path, count @ 1..)), _) => Finding::pass(CHECK, format!("{count} in {}", path.display())),
-        (Some((path, 0)), _) => {
-            Finding::fail(CHECK, format!("{} holds none: every download by TLS fails", path.display()), remedy)
-        }
+        (Some((path, 0)), _) => Finding::fail(
+            CHECK,
+            format!("{} holds none: every download by TLS fails", path.display()),
+            remedy,
+        ),
         (None, _) => Finding::fail(CHECK, "none found: every download by TLS fails", remedy),
     }
 }
@@ -142,7 +156,9 @@ pub fn folios(facts: &Facts) -> Finding {
         (Some(own), _) => Finding::warn(
             CHECK,
             format!("{own}: restores take about a third longer than with `always`"),
-            format!("echo always | sudo tee {FILE}   # until the next boot; for every program of this machine"),
+            format!(
+                "echo always | sudo tee {FILE}   # until the next boot; for every program of this machine"
+            ),
         ),
     }
 }
