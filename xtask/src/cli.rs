@@ -78,6 +78,8 @@ pub enum Command {
     Render(Render),
     /// Validate app.toml files; changes nothing
     Check(Apps),
+    /// Write apps/app.schema.json, by which editors complete and check app.toml
+    Schema(Schema),
     /// Pack one of the two rocks
     Pack(Pack),
     /// Measure cold starts and restores of a pin, interleaved
@@ -189,6 +191,14 @@ pub struct Render {
 pub struct Apps {
     /// The application; all of them without it
     pub app: Option<String>,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// Fail if the file is not as it would be written; change nothing
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Arguments of `pack`.

@@ -79,7 +79,8 @@ show_choices!(
 );
 
 const MOST_CHARACTERS: usize = 40;
-const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+/// The methods of a request.
+pub const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 /// The releases of Java that there are JDKs of.
 pub const RELEASES: &[u8] = &[17, 21, 25, 26];
 

@@ -38,6 +38,7 @@ mod push;
 mod render;
 mod restore;
 mod sbom;
+mod schema;
 mod show;
 mod sign;
 mod test;
@@ -58,6 +59,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Restore(arguments) => restore::run(&session, arguments, &cli.global),
         Command::Render(arguments) => render::run(&session, arguments, &cli.global),
         Command::Check(arguments) => check::run(&session, arguments, &cli.global),
+        Command::Schema(arguments) => schema::run(&session, arguments, &cli.global),
         Command::Pack(arguments) => pack::run(&session, arguments, &cli.global),
         Command::Why(arguments) => why::run(&session, arguments, &cli.global),
         Command::Diff(arguments) => diff::run(&session, arguments, &cli.global),
