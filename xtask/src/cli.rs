@@ -60,6 +60,12 @@ Examples:
 It writes apps/APP/app.toml whole or not at all, and never into a folder that holds something. Then look at what says
 `guessed`, above all `http.ready`, and run `cargo xtask checkpoint APP`.";
 
+const COMPLETIONS: &str = "\
+Shells complete programs, and `cargo xtask` is cargo's. Give it a name of its own, in ~/.bashrc say:
+
+  alias xtask='cargo xtask'
+  source <(cargo xtask completions bash)";
+
 const DOCTOR: &str = "\
 Every line is `pass`, `warn`, `fail`, or `-` for what was not tried, with the reason; below it, what to do. Nothing is
 changed, installed or downloaded. Exit code: 0 if nothing is worse than a warning, 1 if something fails.";
@@ -102,6 +108,11 @@ pub enum Command {
     List,
     /// Show an application's whole configuration, and where each value comes from
     Show(Show),
+    /// Print the completions of a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions(Completions),
+    /// Write man pages, one for each command
+    Man(Man),
     /// Run every test: formatting, lints, unit tests, rendered files, real Pebble, end to end in containers
     Test(Test),
     /// Look at this machine: can it checkpoint, and restore what is pinned? Changes nothing
@@ -322,6 +333,21 @@ pub struct Sbom {
 pub struct Show {
     /// The application: a folder of apps/
     pub app: String,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// Whose
+    pub shell: clap_complete::Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Write them here [default: target/xtask/man]
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
 }
 
 /// Arguments of `test`.

@@ -27,10 +27,12 @@ mod bench;
 mod check;
 pub mod checkpoint;
 mod clean;
+mod completions;
 mod diff;
 mod doctor;
 mod gc;
 mod list;
+mod man;
 mod new;
 mod pack;
 mod pull;
@@ -71,6 +73,8 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Sbom(arguments) => sbom::run(&session, arguments, &cli.global),
         Command::List => list::run(&session, &cli.global),
         Command::Show(arguments) => show::run(&session, arguments, &cli.global),
+        Command::Completions(arguments) => completions::run(arguments, &cli.global),
+        Command::Man(arguments) => man::run(&session, arguments, &cli.global),
         Command::Test(arguments) => test::run(&session, arguments, &cli.global),
         Command::Doctor(arguments) => doctor::run(&session, arguments, &cli.global),
         Command::Gc(arguments) => gc::run(&session, arguments, &cli.global),
