@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::rock::Role;
 use crate::runtime::{Kind, Publish};
 
+mod help;
+
 /// From one TOML file per Spring application to a pair of rocks: one that runs the application and dumps it,
 /// warm, and one that brings that very process back in a tenth of a second.
 #[derive(Debug, Parser)]
@@ -14,6 +16,7 @@ use crate::runtime::{Kind, Publish};
     name = "cargo xtask",
     bin_name = "cargo xtask",
     disable_help_subcommand = true,
+    after_help = help::TOOL,
     max_term_width = 100
 )]
 pub struct Cli {
@@ -51,56 +54,46 @@ pub struct Global {
     pub verbose: bool,
 }
 
-const NEW: &str = "\
-Examples:
-  cargo xtask new shop --git https://git.example.com/shop.git    # at its newest commit
-  cargo xtask new zipkin --maven io.zipkin:zipkin-server:3.5.1:exec
-  cargo xtask new shop --jar ../shop/target/shop-1.0.jar
-
-It writes apps/APP/app.toml whole or not at all, and never into a folder that holds something. Then look at what says
-`guessed`, above all `http.ready`, and run `cargo xtask checkpoint APP`.";
-
-const COMPLETIONS: &str = "\
-Shells complete programs, and `cargo xtask` is cargo's. Give it a name of its own, in ~/.bashrc say:
-
-  alias xtask='cargo xtask'
-  source <(cargo xtask completions bash)";
-
-const DOCTOR: &str = "\
-Every line is `pass`, `warn`, `fail`, or `-` for what was not tried, with the reason; below it, what to do. Nothing is
-changed, installed or downloaded. Exit code: 0 if nothing is worse than a warning, 1 if something fails.";
-
 /// The commands; each has a file of its name in `commands/`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write a first app.toml: what can be read or resolved is, the rest is guessed and says so
-    #[command(after_help = NEW)]
+    #[command(after_help = help::NEW)]
     New(New),
     /// Build, run, warm up and dump an application; pin the data; pack and prove the restore rock
+    #[command(after_help = help::CHECKPOINT)]
     Checkpoint(Checkpoint),
     /// Start the restored application from its pin
+    #[command(after_help = help::RESTORE)]
     Restore(Restore),
     /// Write rocks/APP from apps/APP/app.toml and the templates
     Render(Render),
     /// Validate app.toml files; changes nothing
+    #[command(after_help = help::CHECK)]
     Check(Apps),
     /// Write apps/app.schema.json, by which editors complete and check app.toml
+    #[command(after_help = help::SCHEMA)]
     Schema(Schema),
     /// Pack one of the two rocks
     Pack(Pack),
     /// Measure cold starts and restores of a pin, interleaved
     Bench(Bench),
     /// Say which inputs differ from the pin's, and what `checkpoint` would do again
+    #[command(after_help = help::WHY)]
     Why(Why),
     /// Say what differs between two pins: inputs, packages, host, data, and memory by kind
+    #[command(after_help = help::DIFF)]
     Diff(Diff),
     /// Send a pin and what it names to a registry or a folder
+    #[command(after_help = help::PUSH)]
     Push(Push),
     /// Fetch what a pin names, and the pin where there is none
+    #[command(after_help = help::PULL)]
     Pull(Pull),
     /// Sign a pin with a minisign key
     Sign(Sign),
     /// Compare store, rendered files and packed rocks with the pin; changes nothing
+    #[command(after_help = help::VERIFY)]
     Verify(Verify),
     /// Write what is in a pin's restore rock, package by package, as CycloneDX JSON
     Sbom(Sbom),
@@ -109,14 +102,14 @@ pub enum Command {
     /// Show an application's whole configuration, and where each value comes from
     Show(Show),
     /// Print the completions of a shell
-    #[command(after_help = COMPLETIONS)]
+    #[command(after_help = help::COMPLETIONS)]
     Completions(Completions),
     /// Write man pages, one for each command
     Man(Man),
     /// Run every test: formatting, lints, unit tests, rendered files, real Pebble, end to end in containers
     Test(Test),
     /// Look at this machine: can it checkpoint, and restore what is pinned? Changes nothing
-    #[command(after_help = DOCTOR)]
+    #[command(after_help = help::DOCTOR)]
     Doctor(Doctor),
     /// Remove objects of the store that no pin names
     Gc(Gc),

@@ -110,6 +110,7 @@ fn form(key: &str) -> Value {
         "packer" => one_of(check::PACKERS),
         "crac.engine" => one_of(check::CRAC_ENGINES),
         "java.profile" => one_of(check::PROFILES),
+        "checkpoint.memory" => one_of(check::MEMORIES),
         "java.version" => json!({ "enum": check::RELEASES }),
         "java.options" => list(pattern("^-")),
         "source.commit" => pattern("^([0-9a-f]{40}|[0-9a-f]{64})$"),
@@ -193,7 +194,8 @@ fn about(key: &str) -> &'static str {
         "java" => "The JVM.",
         "java.version" => "The Java release that builds and runs the application.",
         "java.profile" => {
-            "small: options and a class archive that make the dump, and so the restore, small. none: none of these."
+            "small: the serial collector and one malloc arena, fewest bytes to dump. throughput: the parallel collector, \
+             more requests a second. Both with an archive of the classes. none: nothing of this."
         }
         "java.options" => {
             "Options of the JVM, after the tool's own, so that they win. -Xmx256m makes dumps small."
@@ -234,6 +236,9 @@ fn about(key: &str) -> &'static str {
         "checkpoint" => "How the dump is made.",
         "checkpoint.min-pid" => "The JVM's PID is above this one, so that it is free at the restore.",
         "checkpoint.ghost-limit" => "Largest file that is deleted but still in use, such as \"20 MiB\".",
+        "checkpoint.memory" => {
+            "What a restore does with the dumped memory. mapped: reads what is touched. read: all of it."
+        }
         "pin" => "Where pins are kept, and whose are trusted.",
         "pin.remote" => "Where push and pull go: HOST/REPOSITORY[:TAG] of a registry, or oci:DIR.",
         "pin.signed-by" => {

@@ -1,4 +1,5 @@
-//! `new` and `doctor`, by the real binary: from a repository, a jar and a folder to an app.toml that loads.
+//! The first day, by the real binary: what `doctor` says, `new` from a repository, a jar and a folder, and what helps at
+//! the keyboard.
 
 mod support {
     pub mod apps;
@@ -176,4 +177,64 @@ fn doctor_needs_neither_an_engine_nor_an_application() {
     assert!(ran.stdout.contains("64 KiB folios"), "{ran:?}");
     assert_eq!(workspace.run_unchanged("doctor shop").code, Some(2));
     assert!(workspace.run_unchanged("doctor --plan").stdout.contains("print a table"));
+}
+
+#[test]
+fn doctor_goes_on_where_an_app_toml_is_wrong() {
+    let workspace = Workspace::new();
+    workspace.edit("apps/petclinic/app.toml", "java.version", "java.verzion");
+    let ran = workspace.run_unchanged("doctor");
+    for phrase in ["petclinic: app.toml", "`cargo xtask check petclinic` shows what is wrong", "zipkin: pin"]
+    {
+        assert!(ran.stdout.contains(phrase), "`{phrase}` is not in\n{}", ran.stdout);
+    }
+    assert_eq!(ran.code, Some(1));
+    // The one that is asked for is shown in full.
+    let ran = workspace.run_unchanged("doctor petclinic");
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("did you mean `version`?"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_schema_is_written_and_checked() {
+    let workspace = Workspace::new();
+    let stale = workspace.run_unchanged("schema --check");
+    assert_eq!(stale.code, Some(1), "{stale:?}");
+    assert_eq!(stale.stderr, "error: apps/app.schema.json is not fresh; run `cargo xtask schema`\n");
+    assert_eq!(workspace.run("schema").stdout, "apps/app.schema.json is written\n");
+    for words in ["schema --check", "schema", "schema --locked"] {
+        let ran = workspace.run_unchanged(words);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "apps/app.schema.json is fresh\n"), "{words}");
+    }
+    // It is no application.
+    assert!(!workspace.run_unchanged("list").stdout.contains("schema"));
+}
+
+#[test]
+fn completions_and_man_pages() {
+    use clap::CommandFactory;
+    let workspace = Workspace::new();
+    let tool = xtask::cli::Cli::command();
+    for (shell, phrase) in [("bash", "-F _xtask"), ("zsh", "#compdef xtask"), ("fish", "complete -c xtask")] {
+        let ran = workspace.run_unchanged(&format!("completions {shell}"));
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{shell}");
+        let script = ran.stdout;
+        assert!(script.contains(phrase), "`{phrase}` is not in {shell}'s");
+        for command in tool.get_subcommands() {
+            assert!(script.contains(command.get_name()), "{} is not in {shell}'s", command.get_name());
+        }
+    }
+    let folder = beside(&workspace).join("man");
+    let ran = workspace.run_unchanged("man --output man");
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    for command in tool.get_subcommands() {
+        let name = command.get_name();
+        let page = fs::read_to_string(folder.join(format!("cargo-xtask-{name}.1"))).unwrap();
+        assert!(
+            page.contains(&format!(".TH cargo-xtask-{name} 1")) && page.contains(".SH SYNOPSIS"),
+            "{page}"
+        );
+    }
+    let page = fs::read_to_string(folder.join("cargo-xtask.1")).unwrap();
+    assert!(page.contains("The way from an application to a rock"), "{page}");
 }
