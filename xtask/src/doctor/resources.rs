@@ -34,7 +34,7 @@ pub fn disk(facts: &Facts) -> Finding {
             format!("only {free} free for {} in {}", least.what, least.path.display()),
             remedy,
         ),
-        ..LITTLE_DISK => {
+        NO_DISK..LITTLE_DISK => {
             let found = format!(
                 "{free} free for {} in {}; a first checkpoint takes about {}",
                 least.what,
@@ -56,7 +56,7 @@ pub fn memory(facts: &Facts) -> Finding {
     let found = format!("{} available", ByteSize(bytes));
     match bytes {
         ..NO_MEMORY => Finding::fail(CHECK, found, "end other programs: a JVM alone takes more"),
-        ..LITTLE_MEMORY => {
+        NO_MEMORY..LITTLE_MEMORY => {
             let remedy =
                 "end other programs, or set -Xmx in java.options; a machine that only restores needs less";
             Finding::warn(CHECK, format!("{found}: little for a build and a JVM"), remedy)
