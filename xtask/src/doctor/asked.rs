@@ -93,6 +93,13 @@ pub enum Criu {
         /// Where it ran.
         image: String,
     },
+    /// The engine could not start its container.
+    NoStart {
+        /// Of which image.
+        image: String,
+        /// The engine's reason.
+        why: String,
+    },
     /// It is not.
     Failed {
         /// Where it ran.
@@ -261,10 +268,11 @@ fn check(runtime: &Runtime, candidate: &Candidate) -> Criu {
     let ran = runtime.run(&spec, &limit, |line| lines.push(crate::progress::printable(line)));
     match (verdict(&lines), ran) {
         (None, _) => Criu::Passed { image },
-        (Some(said), Ok(())) => Criu::Failed { image, said },
-        // Where the container did not start, CRIU has not said a word.
-        (Some(_), Err(error)) if lines.is_empty() => Criu::Failed { image, said: format!("{error:#}") },
-        (Some(said), Err(_)) => Criu::Failed { image, said },
+        // CRIU has not said a word. The first line is the reason, what follows is the engine's own.
+        (Some(_), Err(error)) if lines.is_empty() => {
+            Criu::NoStart { image, why: error.to_string().lines().next().unwrap_or_default().to_owned() }
+        }
+        (Some(said), _) => Criu::Failed { image, said },
     }
 }
 

@@ -18,7 +18,7 @@ pub fn engine(facts: &Facts) -> Finding {
             return Finding::fail(
                 CHECK,
                 why,
-                "add --install to `checkpoint` or `restore`, or install podman",
+                "install podman (`checkpoint APP --install` does), or start Docker's daemon",
             );
         }
     };
@@ -88,6 +88,11 @@ pub fn criu(facts: &Facts) -> Finding {
     match &facts.asked.criu {
         Criu::NotTried { why, remedy } => Finding::not_tried(CHECK, format!("not tried: {why}"), remedy),
         Criu::Passed { image } => Finding::pass(CHECK, format!("`criu check` in {image} is content")),
+        Criu::NoStart { image, why } => Finding::fail(
+            CHECK,
+            format!("no container of {image} starts: {why}"),
+            "see the line `runtime` above; `restore --verbose` shows all that the engine says",
+        ),
         Criu::Failed { image, said } => Finding::fail(
             CHECK,
             format!("`criu check` in {image}: {said}"),
@@ -132,6 +137,8 @@ pub fn packer(facts: &Facts) -> Finding {
 
 /// Whether a version is before `least`. One that is not understood is not.
 pub fn older(version: &str, least: (u32, u32)) -> bool {
-    let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
+    // `6.16-rc2` is 6.16.
+    let number = |part: &str| part.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok();
+    let mut numbers = version.split('.').map_while(number);
     numbers.next().is_some_and(|major| (major, numbers.next().unwrap_or(0)) < least)
 }

@@ -240,6 +240,10 @@ fn containers() {
         fake.asked.criu = Criu::Failed { image: "shop".into(), said: "Error: no clone3".into() };
     };
     check(name, failed, Fail, "in shop: Error: no clone3", "newer kernel");
+    let no_start = |fake: &mut Fake| {
+        fake.asked.criu = Criu::NoStart { image: "shop".into(), why: "no rlimits".into() };
+    };
+    check(name, no_start, Fail, "no container of shop starts: no rlimits", "see the line `runtime`");
 
     let lacks = |fake: &mut Fake| fake.asked.missing = vec!["mmdebstrap", "git"];
     check("packer", lacks, Warn, "without mmdebstrap, git", "apt-get install mmdebstrap git");
@@ -339,8 +343,15 @@ fn an_application() {
 
     of("CRIU", "", same, Pass, "from Debian sid", "");
     of("CRIU", "rock.suite = \"trixie\"", same, Pass, "from Debian trixie", "");
-    let new = |fake: &mut Fake, _: &mut Subject| fake.write("proc/sys/kernel/osrelease", "6.16.3\n");
-    of("CRIU", "rock.suite = \"trixie\"", new, Fail, "fails on this kernel, 6.16.3", "rock.suite = \"sid\"");
+    let new = |fake: &mut Fake, _: &mut Subject| fake.write("proc/sys/kernel/osrelease", "6.16-rc3\n");
+    of(
+        "CRIU",
+        "rock.suite = \"trixie\"",
+        new,
+        Fail,
+        "fails on this kernel, 6.16-rc3",
+        "rock.suite = \"sid\"",
+    );
 
     let few = |fake: &mut Fake, _: &mut Subject| fake.write("proc/sys/kernel/pid_max", "20000\n");
     of("PIDs", "", few, Pass, "above 1000", "");
