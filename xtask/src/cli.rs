@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::rock::Role;
 use crate::runtime::{Kind, Publish};
 
+mod help;
+
 /// From one TOML file per Spring application to a pair of rocks: one that runs the application and dumps it,
 /// warm, and one that brings that very process back in a tenth of a second.
 #[derive(Debug, Parser)]
@@ -14,6 +16,7 @@ use crate::runtime::{Kind, Publish};
     name = "cargo xtask",
     bin_name = "cargo xtask",
     disable_help_subcommand = true,
+    after_help = help::TOOL,
     max_term_width = 100
 )]
 pub struct Cli {
@@ -54,29 +57,43 @@ pub struct Global {
 /// The commands; each has a file of its name in `commands/`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a first app.toml: what can be read or resolved is, the rest is guessed and says so
+    #[command(after_help = help::NEW)]
+    New(New),
     /// Build, run, warm up and dump an application; pin the data; pack and prove the restore rock
+    #[command(after_help = help::CHECKPOINT)]
     Checkpoint(Checkpoint),
     /// Start the restored application from its pin
+    #[command(after_help = help::RESTORE)]
     Restore(Restore),
     /// Write rocks/APP from apps/APP/app.toml and the templates
     Render(Render),
     /// Validate app.toml files; changes nothing
+    #[command(after_help = help::CHECK)]
     Check(Apps),
+    /// Write apps/app.schema.json, by which editors complete and check app.toml
+    #[command(after_help = help::SCHEMA)]
+    Schema(Schema),
     /// Pack one of the two rocks
     Pack(Pack),
     /// Measure cold starts and restores of a pin, interleaved
     Bench(Bench),
     /// Say which inputs differ from the pin's, and what `checkpoint` would do again
+    #[command(after_help = help::WHY)]
     Why(Why),
     /// Say what differs between two pins: inputs, packages, host, data, and memory by kind
+    #[command(after_help = help::DIFF)]
     Diff(Diff),
     /// Send a pin and what it names to a registry or a folder
+    #[command(after_help = help::PUSH)]
     Push(Push),
     /// Fetch what a pin names, and the pin where there is none
+    #[command(after_help = help::PULL)]
     Pull(Pull),
     /// Sign a pin with a minisign key
     Sign(Sign),
     /// Compare store, rendered files and packed rocks with the pin; changes nothing
+    #[command(after_help = help::VERIFY)]
     Verify(Verify),
     /// Write what is in a pin's restore rock, package by package, as CycloneDX JSON
     Sbom(Sbom),
@@ -84,12 +101,51 @@ pub enum Command {
     List,
     /// Show an application's whole configuration, and where each value comes from
     Show(Show),
+    /// Print the completions of a shell
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(Completions),
+    /// Write man pages, one for each command
+    Man(Man),
     /// Run every test: formatting, lints, unit tests, rendered files, real Pebble, end to end in containers
     Test(Test),
+    /// Look at this machine: can it checkpoint, and restore what is pinned? Changes nothing
+    #[command(after_help = help::DOCTOR)]
+    Doctor(Doctor),
     /// Remove objects of the store that no pin names
     Gc(Gc),
     /// Remove what was made at run time; what pins name is kept
     Clean(Clean),
+}
+
+/// Arguments of `new`.
+#[derive(Debug, Args)]
+pub struct New {
+    /// The application: lowercase letters, digits and dashes; it names its service, rocks and containers
+    pub app: String,
+    /// Where the jar comes from.
+    #[command(flatten)]
+    pub from: From,
+    /// The commit, in full [default: the newest of the repository's default branch]
+    #[arg(long, value_name = "ID", requires = "git", conflicts_with_all = ["maven", "jar", "dir"])]
+    pub commit: Option<String>,
+}
+
+/// Where `new` finds an application: exactly one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct From {
+    /// A repository whose sources are built: https, ssh or file://
+    #[arg(long, value_name = "URL")]
+    pub git: Option<String>,
+    /// A released jar of a Maven repository; it is fetched once, and its SHA-256 pinned
+    #[arg(long, value_name = "GROUP:ARTIFACT:VERSION[:CLASSIFIER]")]
+    pub maven: Option<String>,
+    /// A jar of this machine
+    #[arg(long, value_name = "FILE")]
+    pub jar: Option<PathBuf>,
+    /// A folder of this machine with sources that are built
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// Arguments of `checkpoint`.
@@ -139,6 +195,14 @@ pub struct Render {
 pub struct Apps {
     /// The application; all of them without it
     pub app: Option<String>,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// Fail if the file is not as it would be written; change nothing
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Arguments of `pack`.
@@ -264,12 +328,34 @@ pub struct Show {
     pub app: String,
 }
 
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// Whose
+    pub shell: clap_complete::Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Write them here [default: target/xtask/man]
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
 /// Arguments of `test`.
 #[derive(Debug, Args)]
 pub struct Test {
     /// Leave out what needs containers
     #[arg(long)]
     pub fast: bool,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The application; all of them without it
+    pub app: Option<String>,
 }
 
 /// Arguments of `gc`.

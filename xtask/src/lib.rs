@@ -11,6 +11,7 @@ pub mod debian;
 pub mod diagnostic;
 pub mod diff;
 pub mod digest;
+pub mod doctor;
 pub mod engine;
 pub mod host;
 pub mod http;

@@ -17,7 +17,7 @@ use crate::runtime::{ContainerSpec, Mount, Runtime};
 use crate::session::Session;
 
 /// Where the host's certificates may be, in one file; `SSL_CERT_FILE` goes first.
-const BUNDLES: [&str; 3] =
+pub const BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 const TRUST_STORE: &str = include_str!("source/TrustStore.java");
 

@@ -45,8 +45,8 @@ impl Workspace {
     }
 
     /// What is in [`Workspace::state`].
-    pub const STATE: [&str; 9] =
-        ["cache", "memo", "reports", "rockcraft", "rocks", "store", "tmp", "locks", "CACHEDIR.TAG"];
+    pub const STATE: [&str; 10] =
+        ["cache", "man", "memo", "reports", "rockcraft", "rocks", "store", "tmp", "locks", "CACHEDIR.TAG"];
 
     /// Everything made at run time. `XTASK_STATE` moves it, as to a larger disk.
     pub fn state(&self) -> PathBuf {

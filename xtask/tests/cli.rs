@@ -5,6 +5,7 @@ mod support {
     pub mod workspace;
 }
 
+use clap::CommandFactory;
 use support::workspace::Workspace;
 use xtask::lock::Lock;
 
@@ -152,20 +153,8 @@ fn a_wrong_template() {
 #[test]
 fn help() {
     let workspace = Workspace::new();
-    let commands = [
-        "",
-        "checkpoint",
-        "restore",
-        "render",
-        "check",
-        "pack",
-        "diff",
-        "sbom",
-        "list",
-        "show",
-        "test",
-        "clean",
-    ];
+    let tool = xtask::cli::Cli::command();
+    let commands = [""].into_iter().chain(tool.get_subcommands().map(|command| command.get_name()));
     let mut text = String::new();
     for command in commands {
         let ran = workspace.run_unchanged(&format!("{command} --help"));
@@ -187,6 +176,11 @@ fn what_only_looks_changes_nothing() {
         ("checkpoint petclinic --plan", "there is no pin yet"),
         ("checkpoint petclinic --plan --force", "--force"),
         ("restore petclinic --plan", "read the pin"),
+        ("schema --plan", "write apps/app.schema.json"),
+        ("doctor --plan", "print a table"),
+        ("completions bash", "_xtask()"),
+        ("completions fish --plan", "for the shell"),
+        ("man --plan", "one for each command"),
         ("render --plan", "write rocks/"),
         ("render --check --plan", "compare with rocks/"),
         ("check --plan", "render in memory"),

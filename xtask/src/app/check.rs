@@ -79,8 +79,10 @@ show_choices!(
 );
 
 const MOST_CHARACTERS: usize = 40;
-const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
-const RELEASES: &[u8] = &[17, 21, 25, 26];
+/// The methods of a request.
+pub const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+/// The releases of Java that there are JDKs of.
+pub const RELEASES: &[u8] = &[17, 21, 25, 26];
 
 /// A piece of the user's text in a message: between backticks, escaped, and cut where it is long.
 pub fn quoted(text: &str) -> String {

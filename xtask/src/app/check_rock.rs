@@ -10,8 +10,9 @@ use super::{App, CracEngine, EngineChoice, PackerChoice, RockFile};
 
 /// Ubuntu's releases that rockcraft 1.20 takes as a base, that are released (others need `build-base: devel`), and that
 /// have OpenJDK 17.
-const BASES: &[&str] = &["ubuntu@22.04", "ubuntu@24.04", "ubuntu@25.10", "ubuntu@26.04"];
-const PLATFORMS: &[&str] = &["amd64", "arm64"];
+pub const BASES: &[&str] = &["ubuntu@22.04", "ubuntu@24.04", "ubuntu@25.10", "ubuntu@26.04"];
+/// The platforms of a rock.
+pub const PLATFORMS: &[&str] = &["amd64", "arm64"];
 const MOST_CHARACTERS: usize = 40;
 /// A file that a rock holds is configuration, not data.
 const LARGEST_FILE: u64 = 1 << 20;

@@ -44,6 +44,13 @@ pub fn load(root: &Path, name: &str) -> anyhow::Result<Loaded> {
     }
 }
 
+/// Whether an application can be called so.
+pub fn check_name(name: &str) -> Result<(), InputError> {
+    app_name(name).map(drop).map_err(|wrong| {
+        InputError::plain(format!("the name {} {}", quoted(name), wrong.predicate), wrong.expected)
+    })
+}
+
 /// Every application below `root`: the folders in `apps/` that hold an app.toml, sorted.
 pub fn names(root: &Path) -> anyhow::Result<Vec<String>> {
     let folder = root.join("apps");

@@ -5,17 +5,21 @@
 //!
 //! `raw` reads a spanned document, `keys` lists the keys there are, `check`, `check_rock`,
 //! `check_source` and `check_pin` say what a value may be, `resolve` and `resolve_rock` name each key with its default and its check,
-//! `setting` turns values back into TOML, `load` knows files.
+//! `setting` turns values back into TOML, `load` knows files. `draft` writes a first app.toml, `given` checks what is given
+//! for it on the command line, `schema` tells editors all of this.
 
 mod check;
 mod check_pin;
 mod check_rock;
 mod check_source;
+mod draft;
+mod given;
 mod keys;
 mod load;
 mod raw;
 mod resolve;
 mod resolve_rock;
+mod schema;
 mod setting;
 #[cfg(test)]
 mod tests;
@@ -28,7 +32,10 @@ use bytesize::ByteSize;
 use serde::Serialize;
 
 pub use check_rock::has_crac;
-pub use load::{Loaded, load, load_text, names};
+pub use draft::draft;
+pub use given::{given_commit, given_git, given_maven};
+pub use load::{Loaded, check_name, load, load_text, names};
+pub use schema::schema;
 pub use setting::{Origin, Setting};
 
 /// A resolved application. Built once by `app::load`, never changed afterwards.

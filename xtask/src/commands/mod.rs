@@ -27,15 +27,20 @@ mod bench;
 mod check;
 pub mod checkpoint;
 mod clean;
+mod completions;
 mod diff;
+mod doctor;
 mod gc;
 mod list;
+mod man;
+mod new;
 mod pack;
 mod pull;
 mod push;
 mod render;
 mod restore;
 mod sbom;
+mod schema;
 mod show;
 mod sign;
 mod test;
@@ -51,10 +56,12 @@ pub fn run(cli: &Cli) -> Result<()> {
     };
     let session = Session::open(verbosity, runtime_choice(cli)?, cli.global.destructive_mode)?;
     match &cli.command {
+        Command::New(arguments) => new::run(&session, arguments, &cli.global),
         Command::Checkpoint(arguments) => checkpoint::run(&session, arguments, &cli.global),
         Command::Restore(arguments) => restore::run(&session, arguments, &cli.global),
         Command::Render(arguments) => render::run(&session, arguments, &cli.global),
         Command::Check(arguments) => check::run(&session, arguments, &cli.global),
+        Command::Schema(arguments) => schema::run(&session, arguments, &cli.global),
         Command::Pack(arguments) => pack::run(&session, arguments, &cli.global),
         Command::Why(arguments) => why::run(&session, arguments, &cli.global),
         Command::Diff(arguments) => diff::run(&session, arguments, &cli.global),
@@ -66,7 +73,10 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Sbom(arguments) => sbom::run(&session, arguments, &cli.global),
         Command::List => list::run(&session, &cli.global),
         Command::Show(arguments) => show::run(&session, arguments, &cli.global),
+        Command::Completions(arguments) => completions::run(arguments, &cli.global),
+        Command::Man(arguments) => man::run(&session, arguments, &cli.global),
         Command::Test(arguments) => test::run(&session, arguments, &cli.global),
+        Command::Doctor(arguments) => doctor::run(&session, arguments, &cli.global),
         Command::Gc(arguments) => gc::run(&session, arguments, &cli.global),
         Command::Clean(arguments) => clean::run(&session, arguments, &cli.global),
     }

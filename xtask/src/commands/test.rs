@@ -85,6 +85,8 @@ const STEPS: [Step; 14] = [
             "build_scripts",
             "--test",
             "round_trip",
+            "--test",
+            "schema",
             "--",
             "--ignored",
             "--nocapture",

@@ -1,5 +1,7 @@
 //! The machine a process was dumped on, and whether it can run on another.
 
+use std::path::Path;
+
 use anyhow::Result;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -47,7 +49,12 @@ const NO_INSTRUCTIONS: [&str; 22] = [
 impl Host {
     /// This machine.
     pub fn this() -> Result<Host> {
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
+        Host::below("/".as_ref())
+    }
+
+    /// The machine whose /proc is below `root`.
+    pub fn below(root: &Path) -> Result<Host> {
+        let cpuinfo = fs::read_to_string(root.join("proc/cpuinfo"))?;
         let field = |name: &str| {
             let line =
                 cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));
@@ -59,7 +66,7 @@ impl Host {
             Some(field("flags")).filter(|flags| !flags.is_empty()).unwrap_or_else(|| field("Features"));
         let mut cpu_flags: Vec<String> = flags.split_whitespace().map(String::from).collect();
         cpu_flags.sort();
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
+        let kernel = fs::read_to_string(root.join("proc/sys/kernel/osrelease"))?.trim().to_owned();
         Ok(Host {
             architecture: std::env::consts::ARCH.to_owned(),
             kernel,

@@ -195,7 +195,7 @@ fn properties(text: &str) -> BTreeMap<String, String> {
 }
 
 /// The main section of a manifest. A line that begins with a blank goes on with the one before.
-fn manifest(text: &str) -> BTreeMap<String, String> {
+pub fn manifest(text: &str) -> BTreeMap<String, String> {
     let mut joined: Vec<String> = Vec::new();
     for line in text.lines().take_while(|line| !line.is_empty()) {
         match (line.strip_prefix(' '), joined.last_mut()) {

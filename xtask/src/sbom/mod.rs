@@ -23,6 +23,7 @@ use crate::lock::Lock;
 use crate::pack::{Image, import};
 use crate::store::Store;
 use document::{Component, Document};
+pub(crate) use jar::manifest;
 use packages::Distribution;
 use purl::purl;
 

@@ -9,15 +9,30 @@ use xshell::{Shell, cmd};
 use crate::digest::Digest;
 use crate::process::{self, Limit};
 
-/// Puts the files of `commit` into `tree`. Below `cache`, each URL has its bare repository.
-pub fn check_out(cache: &Path, url: &str, commit: &str, tree: &Path, limit: &Limit) -> Result<()> {
-    let kept = cache.join(Digest::of(url).short());
+/// Where git asks nobody: for a password it would wait for somebody who is not there.
+fn shell() -> Result<Shell> {
     let shell = Shell::new()?;
-    // Asking for a password would wait for somebody who is not there.
     shell.set_var("GIT_TERMINAL_PROMPT", "0");
     if std::env::var_os("GIT_SSH_COMMAND").is_none() {
         shell.set_var("GIT_SSH_COMMAND", "ssh -oBatchMode=yes");
     }
+    Ok(shell)
+}
+
+/// The commit that the default branch of a repository is at.
+pub fn head(url: &str, limit: &Limit) -> Result<String> {
+    let shell = shell()?;
+    let ask = cmd!(shell, "git ls-remote -- {url} HEAD");
+    let said =
+        process::read(ask, limit).with_context(|| format!("cannot ask {url} for its newest commit"))?;
+    let commit = said.split_whitespace().next().map(str::to_owned);
+    commit.with_context(|| format!("{url} has no commit yet"))
+}
+
+/// Puts the files of `commit` into `tree`. Below `cache`, each URL has its bare repository.
+pub fn check_out(cache: &Path, url: &str, commit: &str, tree: &Path, limit: &Limit) -> Result<()> {
+    let kept = cache.join(Digest::of(url).short());
+    let shell = shell()?;
     if !kept.join("HEAD").is_file() {
         process::read(cmd!(shell, "git init --quiet --bare {kept}"), limit)?;
     }
@@ -83,6 +98,7 @@ mod tests {
             })
             .collect();
         let url = format!("file://{}", origin.display());
+        assert_eq!(head(&url, &Limit::quick()).unwrap(), commits[1]);
         let check = |commit: &str, expected: &str| {
             let tree = folder.path().join(format!("tree-{commit}"));
             match check_out(&cache, &url, commit, &tree, &Limit::quick()) {
@@ -95,6 +111,8 @@ mod tests {
         check(&commits[1], "two");
         check(&"0".repeat(40), "has no commit 0000");
         fs::remove_dir_all(&origin).unwrap();
+        let gone = head(&url, &Limit::quick()).unwrap_err().to_string();
+        assert!(gone.starts_with("cannot ask file://"), "{gone}");
         fs::remove_dir_all(folder.path().join(format!("tree-{}", commits[0]))).unwrap();
         // What was fetched once is not fetched again.
         check(&commits[0], "one");

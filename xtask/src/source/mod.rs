@@ -17,7 +17,8 @@ use crate::runtime::Mount;
 use crate::session::Session;
 use crate::toolchain::Toolchain;
 
-mod git;
+pub mod git;
+pub mod seen;
 
 /// A jar in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +137,14 @@ impl Source {
         let jar = Jar { digest, size };
         memo.put(&jar)?;
         Ok(jar)
+    }
+
+    /// Fetches a Maven artifact whose sum nobody knows yet.
+    pub fn first_jar(&self, session: &Session, toolchain: &Toolchain<'_>, limit: &Limit) -> Result<Jar> {
+        let temporary = session.workspace.temporary()?;
+        let (digest, size) =
+            session.store.add_file(&fetch_artifact(self, toolchain, temporary.path(), limit)?)?;
+        Ok(Jar { digest, size })
     }
 
     fn build(

@@ -1,0 +1,240 @@
+//! The first day, by the real binary: what `doctor` says, `new` from a repository, a jar and a folder, and what helps at
+//! the keyboard.
+
+mod support {
+    pub mod apps;
+    pub mod workspace;
+}
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use support::workspace::Workspace;
+
+/// A jar that `java -jar` would start.
+fn jar(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut zip = zip::ZipWriter::new(fs::File::create(path).unwrap());
+    zip.start_file("META-INF/MANIFEST.MF", zip::write::SimpleFileOptions::default()).unwrap();
+    zip.write_all(b"Main-Class: com.example.Shop\nSpring-Boot-Version: 3.5.1\nBuild-Jdk-Spec: 21\n").unwrap();
+    zip.finish().unwrap();
+}
+
+/// The folder in which the binary runs, beside the workspace.
+fn beside(workspace: &Workspace) -> std::path::PathBuf {
+    workspace.root().parent().unwrap().to_owned()
+}
+
+fn read(workspace: &Workspace, app: &str) -> String {
+    fs::read_to_string(workspace.root().join(format!("apps/{app}/app.toml"))).unwrap()
+}
+
+/// `apps/APP` was not made, and nothing else has changed.
+#[track_caller]
+fn refused(workspace: &Workspace, words: &str, code: i32, phrases: &[&str]) {
+    let ran = workspace.run_unchanged(words);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(code), ""), "{words}: {ran:?}");
+    for phrase in phrases {
+        assert!(ran.stderr.contains(phrase), "{words}: `{phrase}` is not in\n{}", ran.stderr);
+    }
+}
+
+#[test]
+fn from_a_jar() {
+    let workspace = Workspace::new();
+    let path = beside(&workspace).join("build/shop 1.0.jar");
+    jar(&path);
+    let link = beside(&workspace).join("shop.jar");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let ran = workspace.run("new shop --jar shop.jar");
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    assert!(ran.stdout.starts_with("apps/shop/app.toml is written, and valid: jar /"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("Next: cargo xtask checkpoint shop\n"), "{}", ran.stdout);
+    let text = read(&workspace, "shop");
+    assert!(
+        text.starts_with("#:schema ../app.schema.json\n# Spring Boot 3.5.1, main class com.example.Shop,"),
+        "{text}"
+    );
+    assert!(text.contains("shop 1.0.jar\"\n") && text.contains("version = 21   # the manifest"), "{text}");
+    assert_eq!(workspace.run_unchanged("check shop").code, Some(0));
+    assert_eq!(workspace.run_unchanged("show shop").code, Some(0));
+
+    let there = ["apps/shop is there already", "choose another name"];
+    refused(&workspace, "new shop --jar shop.jar", 2, &there);
+    workspace.write("apps/notes/readme", "mine");
+    refused(&workspace, "new notes --jar shop.jar", 2, &["apps/notes is there already"]);
+    // What a killed run leaves: an empty folder, or one with a file that was never renamed.
+    workspace.write("apps/killed/.partial-x1", "half");
+    assert_eq!(workspace.run("new killed --jar shop.jar").code, Some(0));
+    assert_eq!(fs::read_dir(workspace.root().join("apps/killed")).unwrap().count(), 1);
+}
+
+#[test]
+fn what_is_wrong_on_the_command_line() {
+    let workspace = Workspace::new();
+    fs::write(beside(&workspace).join("text.jar"), "no jar").unwrap();
+    refused(&workspace, "new shop", 2, &["<--git <URL>|--maven", "required"]);
+    refused(&workspace, "new shop --jar a.jar --dir b", 2, &["cannot be used with"]);
+    refused(&workspace, "new shop --jar a.jar --commit b", 2, &["cannot be used with"]);
+    refused(&workspace, "new Shop --jar a.jar", 2, &["the name `Shop` is not a valid name", "lowercase"]);
+    refused(&workspace, "new ../shop --jar a.jar", 2, &["is not a valid name"]);
+    refused(&workspace, "new a-restore --jar a.jar", 2, &["ends in `-restore`"]);
+    refused(&workspace, "new shop --jar none.jar", 2, &["--jar none.jar: there is no such file or folder"]);
+    refused(&workspace, "new shop --jar text.jar", 2, &["text.jar: it is no jar", "`java -jar` starts"]);
+    refused(&workspace, "new shop --jar root", 2, &["it is no file", "`--dir` takes a folder"]);
+    refused(&workspace, "new shop --dir root", 2, &["neither pom.xml nor build.gradle"]);
+    let place = "the command line:1:9";
+    refused(
+        &workspace,
+        "new shop --maven a:b",
+        2,
+        &["`--maven` has 2 parts", place, "group:artifact:version"],
+    );
+    let moving = ["can mean another jar tomorrow", place];
+    refused(&workspace, "new shop --maven a:b:1-SNAPSHOT", 2, &moving);
+    let http = ["anyone on the way can alter", "the command line:1:7", "`https://`"];
+    refused(&workspace, "new shop --git http://example.com/a.git", 2, &http);
+    let short = ["`--commit` is a short id", "the command line:1:10"];
+    refused(&workspace, "new shop --git file:///none --commit abc", 2, &short);
+    let ran = workspace.run_unchanged("new shop --git https://me:secret@example.com/a.git");
+    assert!(ran.code == Some(2) && !ran.stderr.contains("secret"), "{ran:?}");
+    let gone = ["cannot ask file:///no/such/repository for its newest commit"];
+    refused(&workspace, "new shop --git file:///no/such/repository", 1, &gone);
+    let plan = workspace.run_unchanged("new shop --jar none.jar --plan");
+    assert!(plan.code == Some(0) && plan.stdout.contains("write app.toml"), "{plan:?}");
+}
+
+#[test]
+fn from_a_repository() {
+    let workspace = Workspace::new();
+    let origin = beside(&workspace).join("origin");
+    fs::create_dir(&origin).unwrap();
+    let git = |words: &str| {
+        let user = ["-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "commit.gpgsign=false"];
+        let mut git = Command::new("git");
+        git.current_dir(&origin).args(user).args(words.split(' '));
+        let output = git.output().unwrap();
+        assert!(output.status.success(), "{words}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    git("init --quiet");
+    let url = format!("file://{}", origin.display());
+    refused(&workspace, &format!("new shop --git {url}"), 1, &["has no commit yet"]);
+    fs::write(origin.join("README"), "").unwrap();
+    git("add .");
+    git("commit --quiet -m empty");
+    let empty = git("rev-parse HEAD");
+    fs::write(origin.join("pom.xml"), "<java.version>17</java.version> spring-boot-starter-actuator")
+        .unwrap();
+    git("add .");
+    git("commit --quiet -m x");
+    let head = git("rev-parse HEAD");
+
+    let ran = workspace.run(&format!("new shop --git {url} --quiet"));
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    let text = read(&workspace, "shop");
+    for line in [&format!("git = \"{url}\""), &format!("commit = \"{head}\""), "version = 17   # pom.xml"] {
+        assert!(text.lines().any(|other| other == line), "`{line}` is not in\n{text}");
+    }
+    assert!(ran.stdout.contains("\n  ready = \"/actuator/health\"   # guessed"), "{}", ran.stdout);
+    assert_eq!(workspace.run_unchanged("check shop").code, Some(0));
+
+    let nothing = [&format!("{url} at {empty}: it has neither pom.xml nor build.gradle")[..]];
+    refused(&workspace, &format!("new other --git {url} --commit {empty} --quiet"), 2, &nothing);
+    let zeros = "0".repeat(40);
+    let missing = ["has no commit 0000"];
+    refused(&workspace, &format!("new other --git {url} --commit {zeros} --quiet"), 1, &missing);
+    // The same sources as a folder.
+    let ran = workspace.run("new folder --dir origin");
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    let line = format!("directory = \"{}\"", fs::canonicalize(&origin).unwrap().display());
+    assert!(read(&workspace, "folder").lines().any(|other| other == line));
+}
+
+#[test]
+fn doctor_needs_neither_an_engine_nor_an_application() {
+    let workspace = Workspace::new();
+    let empty = tempfile::tempdir().unwrap();
+    let ran = workspace.unchanged(workspace.command("doctor zipkin").env("PATH", empty.path()));
+    let found = |phrase: &str| {
+        let words: Vec<&str> = ran.stdout.split_whitespace().collect();
+        assert!(words.join(" ").contains(phrase), "`{phrase}` is not in\n{}", ran.stdout);
+    };
+    if !["/usr/sbin/podman", "/sbin/podman", "/usr/sbin/docker"].iter().any(|path| Path::new(path).exists()) {
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        let error = ran.stderr.lines().last().unwrap();
+        assert!(error.contains(" checks failed: ") && error.contains("container engine"), "{error}");
+        found("fail container engine none answers: podman is not installed; docker is not installed");
+        found("- CRIU's own check not tried: it runs in a container, and there is no engine");
+    }
+    found("- zipkin: pin there is none yet");
+    assert!(!ran.stdout.contains("petclinic"), "{}", ran.stdout);
+
+    std::fs::remove_dir_all(workspace.root().join("apps")).unwrap();
+    let ran = workspace.unchanged(workspace.command("doctor").env("PATH", empty.path()));
+    assert!(ran.stdout.contains("64 KiB folios"), "{ran:?}");
+    assert_eq!(workspace.run_unchanged("doctor shop").code, Some(2));
+    assert!(workspace.run_unchanged("doctor --plan").stdout.contains("print a table"));
+}
+
+#[test]
+fn doctor_goes_on_where_an_app_toml_is_wrong() {
+    let workspace = Workspace::new();
+    workspace.edit("apps/petclinic/app.toml", "java.version", "java.verzion");
+    let ran = workspace.run_unchanged("doctor");
+    for phrase in ["petclinic: app.toml", "`cargo xtask check petclinic` shows what is wrong", "zipkin: pin"]
+    {
+        assert!(ran.stdout.contains(phrase), "`{phrase}` is not in\n{}", ran.stdout);
+    }
+    assert_eq!(ran.code, Some(1));
+    // The one that is asked for is shown in full.
+    let ran = workspace.run_unchanged("doctor petclinic");
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("did you mean `version`?"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_schema_is_written_and_checked() {
+    let workspace = Workspace::new();
+    let stale = workspace.run_unchanged("schema --check");
+    assert_eq!(stale.code, Some(1), "{stale:?}");
+    assert_eq!(stale.stderr, "error: apps/app.schema.json is not fresh; run `cargo xtask schema`\n");
+    assert_eq!(workspace.run("schema").stdout, "apps/app.schema.json is written\n");
+    for words in ["schema --check", "schema", "schema --locked"] {
+        let ran = workspace.run_unchanged(words);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "apps/app.schema.json is fresh\n"), "{words}");
+    }
+    // It is no application.
+    assert!(!workspace.run_unchanged("list").stdout.contains("schema"));
+}
+
+#[test]
+fn completions_and_man_pages() {
+    use clap::CommandFactory;
+    let workspace = Workspace::new();
+    let tool = xtask::cli::Cli::command();
+    for (shell, phrase) in [("bash", "-F _xtask"), ("zsh", "#compdef xtask"), ("fish", "complete -c xtask")] {
+        let ran = workspace.run_unchanged(&format!("completions {shell}"));
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{shell}");
+        let script = ran.stdout;
+        assert!(script.contains(phrase), "`{phrase}` is not in {shell}'s");
+        for command in tool.get_subcommands() {
+            assert!(script.contains(command.get_name()), "{} is not in {shell}'s", command.get_name());
+        }
+    }
+    let folder = beside(&workspace).join("man");
+    let ran = workspace.run_unchanged("man --output man");
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    for command in tool.get_subcommands() {
+        let name = command.get_name();
+        let page = fs::read_to_string(folder.join(format!("cargo-xtask-{name}.1"))).unwrap();
+        assert!(
+            page.contains(&format!(".TH cargo-xtask-{name} 1")) && page.contains(".SH SYNOPSIS"),
+            "{page}"
+        );
+    }
+    let page = fs::read_to_string(folder.join("cargo-xtask.1")).unwrap();
+    assert!(page.contains("The way from an application to a rock"), "{page}");
+}
