@@ -56,13 +56,20 @@ impl Runtime {
             }
         }
         match previous {
-            // In use by somebody's container: it stays, without a name.
-            Some(previous) if !ours.contains(&previous) => {
+            // With another name it is somebody's; in use by a container it stays, without a name.
+            Some(previous) if !ours.contains(&previous) && self.names(&previous)?.is_empty() => {
                 process::clean_up(self.command(["rmi", &previous]));
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// The names of an image.
+    fn names(&self, id: &str) -> Result<Vec<String>> {
+        let arguments = ["image", "inspect", "--format", "{{json .RepoTags}}", id];
+        let json = process::read(self.command(arguments), &Limit::quick())?;
+        Ok(serde_json::from_str::<Option<Vec<String>>>(&json)?.unwrap_or_default())
     }
 
     /// podman reads a layout's blobs themselves, so that the data is copied once.
@@ -77,12 +84,7 @@ impl Runtime {
         command.current_dir(temporary.path());
         process::read(command, &load_limit()).with_context(|| format!("podman cannot load {name}"))?;
         process::read(self.command(["tag", &id, name]), &Limit::quick())?;
-        let json = process::read(
-            self.command(["image", "inspect", "--format", "{{json .RepoTags}}", &id]),
-            &Limit::quick(),
-        )?;
-        let tags = serde_json::from_str::<Option<Vec<String>>>(&json)?.unwrap_or_default();
-        for tag in tags.iter().filter(|tag| tag.contains("/xtask-") && tag.contains(&id)) {
+        for tag in self.names(&id)?.iter().filter(|tag| tag.contains("/xtask-") && tag.contains(&id)) {
             process::clean_up(self.command(["untag", &id, tag]));
         }
         Ok(())
