@@ -78,6 +78,8 @@ pub enum Command {
     Pack(Pack),
     /// Measure cold starts and restores of a pin, interleaved
     Bench(Bench),
+    /// Restore again and again, and see that all answer and nothing is left
+    Soak(Soak),
     /// Say which inputs differ from the pin's, and what `checkpoint` would do again
     #[command(after_help = help::WHY)]
     Why(Why),
@@ -234,6 +236,16 @@ pub struct Bench {
     /// Fail unless the application is back this many times as fast as it starts
     #[arg(long, value_name = "RATIO")]
     pub fail_below: Option<f64>,
+}
+
+/// Arguments of `soak`.
+#[derive(Debug, Args)]
+pub struct Soak {
+    /// The application: a folder of apps/
+    pub app: String,
+    /// How many restores
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub restores: usize,
 }
 
 /// Arguments of `why`.

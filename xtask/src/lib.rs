@@ -36,6 +36,7 @@ pub mod signature;
 pub mod source;
 pub mod store;
 pub mod toolchain;
+pub mod traces;
 pub mod verify;
 pub mod way;
 mod workers;

@@ -188,6 +188,8 @@ fn what_only_looks_changes_nothing() {
         ("pack petclinic restore --plan", "read the pin"),
         ("diff zipkin main:zipkin --plan", "print what differs"),
         ("sbom petclinic --plan", "read the pin"),
+        ("bench petclinic --plan", "start and restore in turn"),
+        ("soak petclinic --plan", "compare the answers to http.verify"),
         ("list --plan", "print a table"),
         ("show petclinic --plan", "print it"),
         ("test --plan", "end to end"),

@@ -33,8 +33,7 @@ pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) ->
             Some(jar) => jar.clone(),
             None => life.jar(&session.store).context("the jar could not be collected")?,
         };
-        life.trigger()?;
-        let (pid, froze) = life.wait_for_dump()?;
+        let (pid, froze) = life.dump()?;
         let files = collect::collect(&session.store, life.container, &app.name, way.engine.required(app))?;
         let files = match (way.engine, app.checkpoint.memory) {
             (Engine::Criu, Memory::Mapped) => {
@@ -61,6 +60,13 @@ fn remap(session: &Session, files: Vec<DataFile>) -> Result<Vec<DataFile>> {
 }
 
 impl Life<'_> {
+    /// Dumps the application, which ends it; the files stay in its container. Its PID, and how long it was frozen until
+    /// it was killed.
+    pub fn dump(&self) -> Result<(u32, Duration)> {
+        self.trigger()?;
+        self.wait_for_dump()
+    }
+
     /// The jar that runs, out of its container.
     fn jar(&self, store: &Store) -> Result<Jar> {
         let file = format!("/jars/{}.jar", self.app.name);

@@ -18,7 +18,7 @@ mod prove;
 mod train;
 
 pub use dump::dump;
-pub use life::{Life, with_running};
+pub use life::{Life, spec, with_running};
 pub use log::Log;
 pub use prove::{Running, prove, start_restored};
 pub use train::train;
@@ -35,7 +35,7 @@ pub struct Start {
 impl Start {
     /// The start of a container that was asked for at `asked` and answered at `up`. The engine is asked afterwards for
     /// what it knows: the question takes longer than a good part of a restore.
-    fn until(up: SystemTime, asked: SystemTime, container: &Container<'_>) -> Result<Start> {
+    pub fn until(up: SystemTime, asked: SystemTime, container: &Container<'_>) -> Result<Start> {
         let started = container.started_at()?;
         let since = |from: SystemTime| up.duration_since(from).unwrap_or_default();
         Ok(Start { with_container: since(asked), alone: since(started) })

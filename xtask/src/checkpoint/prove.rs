@@ -48,12 +48,7 @@ pub fn start_restored<'a>(
     let container = runtime.start(&spec)?;
     let limit = Limit::new("limits.restore", app.limits.restore);
     let client = Client::new(&host, port, app.limits.request);
-    let ended = || match container.exit_code() {
-        Ok(Some(code)) => Err(anyhow!("the container ended with exit code {code}")),
-        Ok(None) => Ok(()),
-        Err(error) => Err(error.context("the container is gone; has the container engine died?")),
-    };
-    match client.wait_for(&app.http.ready, &limit, ended) {
+    match client.wait_for(&app.http.ready, &limit, || container.alive()) {
         Ok(up) => {
             let start = Start::until(up, asked, &container)?;
             Ok(Running { container, client, start })

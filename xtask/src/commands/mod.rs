@@ -43,6 +43,7 @@ mod sbom;
 mod schema;
 mod show;
 mod sign;
+mod soak;
 mod test;
 mod verify;
 mod why;
@@ -66,6 +67,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Why(arguments) => why::run(&session, arguments, &cli.global),
         Command::Diff(arguments) => diff::run(&session, arguments, &cli.global),
         Command::Bench(arguments) => bench::run(&session, arguments, &cli.global),
+        Command::Soak(arguments) => soak::run(&session, arguments, &cli.global),
         Command::Push(arguments) => push::run(&session, arguments, &cli.global),
         Command::Pull(arguments) => pull::run(&session, arguments, &cli.global),
         Command::Sign(arguments) => sign::run(&session, arguments, &cli.global),

@@ -67,6 +67,26 @@ pub fn comment(text: &str) -> Value {
     Value::from_safe_string(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
 }
 
+/// Text, or the value of an attribute in double quotes, of HTML and SVG. XML knows no control characters.
+pub fn html(text: &str) -> Value {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '\u{fffe}' | '\u{ffff}' => escaped.push(' '),
+            c if c.is_control() => escaped.push(' '),
+            // A comment ends with two of them.
+            '-' if escaped.ends_with('-') => escaped.push_str("&#45;"),
+            c => escaped.push(c),
+        }
+    }
+    Value::from_safe_string(escaped)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -93,6 +113,12 @@ mod tests {
             if let Ok(value) = name(&text) {
                 prop_assert_eq!(shlex::split(&value.to_string()), Some(vec![text]));
             }
+        }
+
+        #[test]
+        fn html_holds_no_tag_and_no_quote(text in any::<String>()) {
+            let escaped = html(&text).to_string();
+            prop_assert!(!escaped.contains(['<', '>', '"', '\'', '\n', '\0']) && !escaped.contains("--"));
         }
 
         #[test]

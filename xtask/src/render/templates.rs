@@ -40,6 +40,11 @@ impl Templates {
         Ok(Templates { environment, seccomp })
     }
 
+    /// Renders a template of a report, whose text passes the filter of HTML.
+    pub fn report(&self, name: &str, values: &Value) -> Result<String> {
+        self.render(name, values)
+    }
+
     /// Renders one template.
     pub(super) fn render(&self, name: &str, values: &Value) -> Result<String> {
         let template = self
@@ -102,5 +107,6 @@ fn environment() -> Environment<'static> {
     environment.add_filter("yaml_block", quote::yaml_block);
     environment.add_filter("name", quote::name);
     environment.add_filter("comment", quote::comment);
+    environment.add_filter("html", quote::html);
     environment
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{Kind, Runtime};
 use crate::process::{self, Limit, Ran};
@@ -74,6 +74,26 @@ impl Container<'_> {
             }
         })
         .map(drop)
+    }
+
+    /// An error once it has ended, or is gone.
+    pub fn alive(&self) -> Result<()> {
+        match self.exit_code() {
+            Ok(Some(code)) => bail!("the container ended with exit code {code}"),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.context("the container is gone; has the container engine died?")),
+        }
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> Result<String> {
+        let ran = process::run(self.runtime.command(["logs", &self.name]), &Limit::quick())?;
+        Ok(ran.stdout + &ran.stderr)
+    }
+
+    /// The engine's own name for it, which its mounts and control groups bear.
+    pub fn id(&self) -> Result<String> {
+        self.inspect("{{.Id}}")
     }
 
     /// The last lines of its log, for an error.

@@ -194,6 +194,12 @@ impl Runtime {
         Ok(())
     }
 
+    /// Names of all containers, whoever made them.
+    pub fn container_names(&self) -> Result<Vec<String>> {
+        let names = process::read(self.command(["ps", "--all", "--format", "{{.Names}}"]), &Limit::quick())?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
     fn explain(&self, error: anyhow::Error, spec: &ContainerSpec) -> anyhow::Error {
         let text = format!("{error:#}");
         let ports: Vec<String> = spec.publish.iter().map(|publish| publish.to_string()).collect();

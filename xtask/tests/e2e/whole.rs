@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use rustix::process::Signal;
+use xtask::bench::{self, Bench};
 use xtask::process::{self, Limit};
 
 use crate::support::{
@@ -57,6 +58,7 @@ fn from_git_to_a_restored_process() {
     verified(&workspace);
     another_host(&workspace);
     measured(&workspace);
+    soaked(&workspace);
     restored_process_is_the_dumped_one(&workspace);
     every_restore_answers(&workspace);
     pebble_stops_it(&workspace);
@@ -172,31 +174,70 @@ fn every_restore_answers(workspace: &Workspace) {
 
 /// `bench` measures both, and leaves nothing.
 fn measured(workspace: &Workspace) {
-    let output = workspace.succeed(&["bench", APP, "--cold", "1", "--restores", "5"]);
-    assert!(output.stdout.contains("times as fast (medians)"), "{output}");
+    let output = workspace.succeed(&["bench", APP, "--cold", "2", "--restores", "5"]);
+    for text in
+        ["times as fast (medians)", "p95 / median", "plain read of the same pages", "bare criu restore"]
+    {
+        assert!(output.stdout.contains(text), "{text}\n{output}");
+    }
     let file = workspace.state().join("reports").join(format!("{APP}-bench.json"));
-    let bench: xtask::bench::Bench = serde_json::from_slice(&fs_err::read(&file).unwrap()).unwrap();
-    let counts: Vec<usize> = bench.series.iter().map(|series| series.millis.len()).collect();
-    assert_eq!(counts, [1, 1, 5, 5, 5, 5, 5]);
-    println!("{}", bench.table());
-    // What was dumped, by its use, is all of it.
-    let pages: u64 = workspace
-        .lock()
-        .data
-        .files
-        .iter()
-        .filter(|file| file.path.contains("/pages-"))
-        .map(|file| file.size)
-        .sum();
-    assert_eq!(bench.memory.values().sum::<u64>(), pages, "{:?}", bench.memory);
-    println!("{}", bench.memory_table());
+    let bench = Bench::read(&file).unwrap();
+    let count = |name: &str| bench.series(name).map_or(0, |series| series.millis.len());
+    for (name, expected) in [
+        (bench::COLD, 2),
+        (bench::COLD_TO_REQUEST, 2),
+        (bench::RESTORED, 5),
+        (bench::RESTORED_TO_REQUEST, 5),
+        (bench::CRIU, 2),
+        (bench::DUMP, 1),
+        (bench::EMPTY, 5),
+        (bench::READ, 5),
+        (bench::BARE, 5),
+        (bench::WARM, 3),
+    ] {
+        assert_eq!(count(name), expected, "{name}");
+    }
+    // The stages are of the same restores, and are what the restores lasted.
+    let sums: Vec<f64> = (0..5).map(|at| bench.stages.iter().map(|stage| stage.millis[at]).sum()).collect();
+    assert!(bench.stages.len() == 9 && sums.iter().all(|sum| (100.0..30_000.0).contains(sum)), "{sums:?}");
+    let answers: Vec<(&str, usize)> =
+        bench.rates.iter().map(|rate| (rate.name.as_str(), rate.answers.len())).collect();
+    assert_eq!(answers, [("cold", 1), ("restored", 3)]);
+    assert!(bench.rates.iter().all(|rate| rate.first_second() > 1.0), "{:?}", bench.rates);
+    assert_eq!(bench.resident.len(), 4);
+    for resident in &bench.resident {
+        assert!(resident.rss[0] >= resident.pss[0] && resident.pss[0] > 20 << 20, "{resident:?}");
+    }
+    for kind in ["md", "svg", "html"] {
+        let report = fs_err::read_to_string(file.with_extension(kind)).unwrap();
+        assert!(report.contains("CRIU reads pages"), "{kind}");
+    }
+    println!("{}", bench.markdown(None));
+    // What was dumped, by its use, is about what travels: of that, pages of zeros are left out, and gaps are filled.
+    let files = workspace.lock().data.files;
+    let pages =
+        files.iter().filter(|file| file.path.contains("/pages-") || file.path == xtask::memory::MEMORY);
+    let share = bench.memory.values().sum::<u64>() as f64 / pages.map(|file| file.size).sum::<u64>() as f64;
+    assert!((0.8..1.2).contains(&share), "{share} {:?}", bench.memory);
     let earlier = file.display().to_string();
     let limited = ["--baseline", &earlier, "--fail-below", "1000"];
     let output = workspace.run(&[&["bench", APP, "--cold", "1", "--restores", "1"], &limited[..]].concat());
     assert_eq!(output.code, Some(1), "{output}");
-    assert!(output.stdout.contains("| then | now | now / then |"), "{output}");
+    assert!(output.stdout.contains("| medians in ms | then | now | now / then |"), "{output}");
     output.assert_says(&["times as fast, and --fail-below wants 1000"]);
-    fs_err::remove_file(file).unwrap();
+    for kind in ["json", "md", "svg", "html"] {
+        fs_err::remove_file(file.with_extension(kind)).unwrap();
+    }
+    workspace.assert_nothing_left();
+}
+
+/// Restores in a row: each gives the same answers, and none leaves anything. By hand and at length: `cargo xtask soak`.
+fn soaked(workspace: &Workspace) {
+    let output = workspace.succeed(&["soak", APP, "--restores", "15"]);
+    for text in ["15 of 15 restores", "median", "p95", "containers ", "mounts ", "Nothing was left behind."] {
+        assert!(output.stdout.contains(text), "{text}\n{output}");
+    }
+    println!("{}", output.stdout);
     workspace.assert_nothing_left();
 }
 

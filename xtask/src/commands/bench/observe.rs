@@ -1,0 +1,164 @@
+//! What is seen of an application that runs: its memory, how many requests it answers, how CRIU brought it back.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::instance::Instance;
+use crate::app::{App, Request};
+use crate::bench::{CriuStats, Trace, service_started};
+use crate::checkpoint::restore_service;
+use crate::http::get;
+use crate::interrupt;
+use crate::process::Limit;
+use crate::rock::Role;
+use crate::rocks::Job;
+use crate::runtime::{Container, Runtime};
+
+/// How long requests are sent one after the other, and into which pieces the time is cut.
+pub const SECONDS: u64 = 3;
+pub const BUCKET: Duration = Duration::from_millis(250);
+/// After how many requests memory is looked at again.
+pub const REQUESTS: usize = 100;
+
+/// A CRIU that writes down everything, and a note of when it was called. The real one is called as ever: its
+/// capabilities are those of its file.
+const TRACE: &str = r#"
+real=$(command -v criu)
+mkdir /tmp/xtask-trace
+cat >/tmp/xtask-trace/criu <<END
+#!/bin/sh
+date +%s%N >/run/$0/criu-called
+exec $real "\$@" -v4
+END
+chmod 755 /tmp/xtask-trace/criu
+PATH=/tmp/xtask-trace:$PATH exec pebble enter --verbose
+"#;
+
+/// Restores with a trace. Where the time went, and how long CRIU took by its own log.
+pub fn traced(job: &Job<'_>, runtime: &Runtime, image: &str) -> Result<(Vec<(String, Duration)>, Duration)> {
+    let app = &job.app.name;
+    let instance = Instance::start(job, runtime, Role::Restore, image, |spec| {
+        spec.entrypoint = Some("/bin/sh".into());
+        spec.words = vec!["-c".into(), TRACE.into(), app.clone()];
+    })?;
+    let container = &instance.container;
+    let read = |file: &str| -> Result<String> {
+        Ok(container.exec(&["cat", &format!("/run/{app}/{file}")], &Limit::quick())?.stdout)
+    };
+    let called: u64 =
+        read("criu-called")?.trim().parse().context("when CRIU was called, of a traced restore")?;
+    let service = restore_service(app);
+    let trace = Trace {
+        asked: instance.asked,
+        started: container.started_at()?,
+        service: service_started(&container.log()?, &service)
+            .with_context(|| format!("Pebble did not say when it started {service}"))?,
+        criu: std::time::UNIX_EPOCH + Duration::from_nanos(called),
+        up: instance.up,
+        request: instance.request,
+    };
+    let log = read("restore.log")?;
+    let criu = crate::bench::criu_stages(&log).with_context(|| format!("CRIU's log has no times: {log}"))?;
+    Ok((trace.stages(&log), criu.iter().map(|(_, lasted)| *lasted).sum()))
+}
+
+/// What CRIU's statistics say of a restore.
+pub fn criu_stats(container: &Container<'_>, app: &str) -> Result<CriuStats> {
+    let file = format!("/run/{app}/stats-restore");
+    let bytes = container.exec_pipe(&["cat", &file], &Limit::quick(), |reader| {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::Read::take(reader, 1 << 16), &mut bytes)?;
+        Ok(bytes)
+    })?;
+    CriuStats::parse(&bytes).with_context(|| file)
+}
+
+/// Memory of the JVM and of its container, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    pub rss: u64,
+    pub pss: u64,
+    pub cgroup: Option<u64>,
+}
+
+/// The second form of control groups, and the first.
+const MEMORY: &str = "cat /proc/$0/smaps_rollup && \
+    { cat /sys/fs/cgroup/memory.current || cat /sys/fs/cgroup/memory/memory.usage_in_bytes; } 2>/dev/null || :";
+
+/// Looks at the memory of the JVM `pid`.
+pub fn memory(container: &Container<'_>, pid: u32) -> Result<Memory> {
+    let ran = container.exec(&["sh", "-c", MEMORY, &pid.to_string()], &Limit::quick())?;
+    parse_memory(&ran.stdout).with_context(|| format!("the memory of the JVM cannot be read: {}", ran.stderr))
+}
+
+fn parse_memory(text: &str) -> Option<Memory> {
+    let field = |name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    };
+    let cgroup = text.lines().last().and_then(|line| line.trim().parse().ok());
+    Some(Memory { rss: field("Rss:")?, pss: field("Pss:")?, cgroup })
+}
+
+/// The JVM's PID, as the checkpoint rock's own script wrote it down.
+pub fn jvm_pid(container: &Container<'_>, app: &str) -> Result<u32> {
+    let file = format!("/run/{app}/jvm.pid");
+    let ran = container.exec(&["cat", &file], &Limit::quick())?;
+    ran.stdout.trim().parse().with_context(|| format!("{file}: {}", ran.stderr))
+}
+
+/// Sends this many requests of the warm-up, beginning again where it has fewer.
+pub fn send(instance: &Instance<'_>, app: &App, count: usize) -> Result<()> {
+    let own = get(&app.http.ready);
+    let warm_up =
+        app.http.warm_up.iter().flat_map(|request| std::iter::repeat_n(request, request.repeat as usize));
+    let all: Vec<&Request> = warm_up.collect();
+    let all = if all.is_empty() { vec![&own] } else { all };
+    for request in all.iter().cycle().take(count) {
+        interrupt::check()?;
+        instance.client.expect(request).context("http.warm-up")?;
+    }
+    Ok(())
+}
+
+/// The request by which answers a second are counted: the first GET of the warm-up, or else `ready`.
+pub fn counted(app: &App) -> Request {
+    let get_of = |requests: &[Request]| requests.iter().find(|request| request.method == "GET").cloned();
+    get_of(&app.http.warm_up).unwrap_or_else(|| get(&app.http.ready))
+}
+
+/// Sends a request again as soon as it is answered, and counts the answers.
+pub fn rate(instance: &Instance<'_>, request: &Request) -> Result<Vec<u64>> {
+    let mut answers = vec![0; (SECONDS * 1000 / BUCKET.as_millis() as u64) as usize];
+    let started = Instant::now();
+    loop {
+        interrupt::check()?;
+        instance.client.expect(request).context("a request that is counted")?;
+        let at = (started.elapsed().as_millis() / BUCKET.as_millis()) as usize;
+        match answers.get_mut(at) {
+            Some(count) => *count += 1,
+            None => return Ok(answers),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_from_what_the_kernel_says() {
+        let rollup = "7f0000-7f1000 ---p 00000000 00:00 0                          [rollup]\n\
+            Rss:              184320 kB\nPss:              180000 kB\nPss_Dirty:        1 kB\nShared_Clean: 4 kB\n";
+        let check = |text: &str, expected: Option<(u64, u64, Option<u64>)>| {
+            let memory = parse_memory(text).map(|memory| (memory.rss, memory.pss, memory.cgroup));
+            assert_eq!(memory, expected, "{text}");
+        };
+        check(rollup, Some((184_320 << 10, 180_000 << 10, None)));
+        check(&format!("{rollup}201326592\n"), Some((184_320 << 10, 180_000 << 10, Some(201_326_592))));
+        check("", None);
+        check("Rss: 1 kB\n", None);
+        check("Rss: x kB\nPss: 1 kB\n", None);
+    }
+}
