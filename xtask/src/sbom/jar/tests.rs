@@ -90,10 +90,7 @@ fn nested_jars_are_listed() {
     assert_eq!(listed.len(), 3, "{listed:?}");
     assert_eq!(listed[0], ("a".into(), Some("pkg:maven/g.h/a@1?type=jar".into()), None, 1));
     assert_eq!((listed[1].0.as_str(), listed[1].3), ("broken-2.jar", 1));
-    assert!(
-        listed[1].2.as_ref().is_some_and(|why| why.contains("it is no zip file")),
-        "{listed:?}"
-    );
+    assert!(listed[1].2.as_ref().is_some_and(|why| why.contains("it is no zip file")), "{listed:?}");
     assert_eq!(listed[2], ("c".into(), None, None, 1));
     let (own, _) = components("/jars/a.jar", &outer).unwrap();
     assert_eq!(own.purl.as_deref(), Some("pkg:maven/org.shop/shop@7?type=jar"));
