@@ -47,7 +47,7 @@ fn main() {
         std::thread::available_parallelism().unwrap(),
         load.split(' ').next().unwrap()
     );
-    let all: [(&str, fn(&mut Goal<'_>)); 5] =
+    let all: [(&str, Bench); 5] =
         [("build", build), ("idle", idle), ("collect", collecting), ("load", loading), ("full", full)];
     for word in &words {
         assert!(all.iter().any(|(name, _)| name == word), "there is no `{word}` here");
@@ -62,6 +62,7 @@ fn main() {
 
 /// Takes a goal's name, the value, whether it meets the goal, and the figures.
 type Goal<'a> = dyn FnMut(&str, f64, bool, String) + 'a;
+type Bench = fn(&mut Goal<'_>);
 
 fn median(rounds: usize, mut once: impl FnMut() -> Duration) -> f64 {
     let mut values: Vec<f64> = (0..rounds).map(|_| once().as_secs_f64()).collect();
