@@ -62,7 +62,9 @@ impl FromStr for Digest {
         let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         anyhow::ensure!(
             hex.len() == 64 && hex.bytes().all(lower),
-            "`{text}` is no digest; expected `sha256:` and 64 lowercase hexadecimal digits"
+            // What others wrote may be long, or meant for a terminal.
+            "`{}` is no digest; expected `sha256:` and 64 lowercase hexadecimal digits",
+            text.chars().take(200).collect::<String>().escape_debug()
         );
         let mut digest = [0; 32];
         for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks(2)) {

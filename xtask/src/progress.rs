@@ -78,15 +78,29 @@ impl Progress {
             bar.set_message("");
         }
         if result.is_ok() {
-            self.say(&format!("{name}: done in {}", seconds(elapsed)));
-            self.steps
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .push((name.to_owned(), elapsed));
+            self.done(name, elapsed);
         } else if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
         result
+    }
+
+    /// As [`Progress::step`], for a step that is done beside others: the spinner is theirs.
+    pub fn beside<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        self.say(&format!("{name} (meanwhile)"));
+        let result = work();
+        match &result {
+            Ok(_) => self.done(name, started.elapsed()),
+            // The error itself is told when the others have ended.
+            Err(_) => self.say(&format!("{name}: failed")),
+        }
+        result
+    }
+
+    fn done(&self, name: &str, elapsed: Duration) {
+        self.say(&format!("{name}: done in {}", seconds(elapsed)));
+        self.steps.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((name.to_owned(), elapsed));
     }
 
     /// One line about the work itself.

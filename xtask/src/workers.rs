@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::diagnostic::causes;
 use crate::interrupt;
 use crate::process::{Limit, TimedOut};
 
@@ -42,6 +43,26 @@ pub(crate) fn each<T: Sync>(
         }
     });
     first.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).map_or(Ok(()), Err)
+}
+
+/// Does two things at a time that need nothing of each other, and waits for both. Where both fail, both are told; an error
+/// of one does not end the other, whose own limits do.
+pub(crate) fn both<A, B: Send>(
+    here: impl FnOnce() -> Result<A>,
+    beside: impl FnOnce() -> Result<B> + Send,
+) -> Result<(A, B)> {
+    std::thread::scope(|scope| {
+        let beside = scope.spawn(beside);
+        let here = here();
+        let beside = beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (here, beside) {
+            (Ok(here), Ok(beside)) => Ok((here, beside)),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+            // Both were told to stop: once is enough.
+            (Err(error), Err(_)) if interrupt::received().is_some() => Err(error),
+            (Err(error), Err(other)) => Err(error.context(format!("{}; besides", causes(&other)))),
+        }
+    })
 }
 
 /// Takes the lock of an open file; waits for another process up to the limit.
@@ -104,6 +125,32 @@ mod tests {
         let error = each(&items, 4, || stopped.store(true, Ordering::Relaxed), work).unwrap_err();
         assert_eq!(error.to_string(), "item 3");
         assert!(done.into_inner() < 10, "nobody goes on");
+    }
+
+    #[test]
+    fn both_are_waited_for_and_both_errors_are_told() {
+        let (go, gone) = std::sync::mpsc::channel();
+        // Each waits for the other's sign: one after the other, they would wait for ever.
+        let (back, came) = std::sync::mpsc::channel();
+        let within = Duration::from_secs(20);
+        let here = || {
+            go.send(())?;
+            Ok(came.recv_timeout(within)?)
+        };
+        let beside = move || {
+            gone.recv_timeout(within)?;
+            Ok(back.send(7)?)
+        };
+        assert_eq!(both(here, beside).unwrap(), (7, ()));
+
+        let check = |here: Result<u8>, beside: Result<u8>, expected: &[&str]| {
+            let error = causes(&both(|| here, || beside).unwrap_err());
+            assert!(expected.iter().all(|part| error.contains(part)), "{error}");
+        };
+        let failed = |what: &str| Err(anyhow::anyhow!("no {what}"));
+        check(failed("disk"), Ok(1), &["no disk"]);
+        check(Ok(1), failed("engine"), &["no engine"]);
+        check(failed("disk"), failed("engine"), &["no disk", "no engine"]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ const KEPT: usize = 25;
 pub struct Log {
     inner: Mutex<Inner>,
     enough: AtomicBool,
+    closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -30,14 +31,21 @@ struct Inner {
 impl Log {
     /// Reads the container's log to its end. `service` is the one whose end matters.
     pub fn follow(&self, container: &Container<'_>, service: &str, progress: &Progress) -> Result<()> {
-        container.follow(&self.enough, |line| {
+        let followed = container.follow(&self.enough, |line| {
             let (who, text) = split(line);
             match who {
                 "pebble" => progress.detail("pebble", text),
                 who => progress.log(who, text),
             }
             self.take(who, text, service);
-        })
+        });
+        self.closed.store(true, Ordering::Relaxed);
+        followed
+    }
+
+    /// Whether there is nothing more to read, which is so once the container has ended.
+    pub fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     fn take(&self, who: &str, text: &str, service: &str) {

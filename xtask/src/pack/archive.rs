@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use oci_spec::image::{ANNOTATION_REF_NAME, ImageIndexBuilder, MediaType, OciLayoutBuilder, SCHEMA_VERSION};
+use serde_json::json;
 use tar::EntryType;
 
 pub use super::foreign::read_manifest_digest;
-use super::image::{Image, canonical_json, descriptor};
+use super::image::Image;
 use super::layer::{Blob, append_object, plain_header};
+use super::oci::{self, Descriptor, Index, canonical_json};
 use crate::digest::Digest;
 use crate::store::early::EarlySync;
 use crate::store::{Store, sync_folder};
@@ -85,8 +86,7 @@ pub fn prepare_archive(store: &Store, image: &Image, reference: &str, file: &Pat
 pub fn write_docker(store: &Store, image: &Image, name: &str, out: &mut dyn Write) -> Result<()> {
     let blob = |digest: Digest| format!("blobs/sha256/{}", digest.hex());
     let layers: Vec<String> = image.layers.iter().map(|layer| blob(layer.digest)).collect();
-    let manifest =
-        serde_json::json!([{ "Config": blob(image.config), "RepoTags": [name], "Layers": layers }]);
+    let manifest = json!([{ "Config": blob(image.config), "RepoTags": [name], "Layers": layers }]);
     write_files(store, image, name, &[("manifest.json", serde_json::to_vec(&manifest)?)], out)
 }
 
@@ -124,19 +124,17 @@ pub(super) fn file_header(name: &str, size: u64) -> Result<tar::Header> {
 }
 
 pub(crate) fn layout_json() -> Result<Vec<u8>> {
-    canonical_json(&OciLayoutBuilder::default().image_layout_version("1.0.0").build()?)
+    canonical_json(&json!({ "imageLayoutVersion": oci::LAYOUT_VERSION }))
 }
 
 pub(super) fn index_json(image: &Image, reference: &str) -> Result<Vec<u8>> {
-    let mut manifest = descriptor(MediaType::ImageManifest, image.manifest, image.manifest_size)?;
-    manifest.set_annotations(Some([(ANNOTATION_REF_NAME.to_owned(), reference.to_owned())].into()));
-    canonical_json(
-        &ImageIndexBuilder::default()
-            .schema_version(SCHEMA_VERSION)
-            .media_type(MediaType::ImageIndex)
-            .manifests([manifest])
-            .build()?,
-    )
+    let mut manifest = Descriptor::new(oci::MANIFEST, image.manifest, image.manifest_size);
+    manifest.annotations = Some([(oci::REF_NAME.to_owned(), reference.to_owned())].into());
+    canonical_json(&Index {
+        schema_version: oci::SCHEMA_VERSION,
+        media_type: Some(oci::INDEX.to_owned()),
+        manifests: vec![manifest],
+    })
 }
 
 /// A hard link, or a copy where the file system has none to give (another device, too many links).

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
-use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use tar::Entry;
 
 use super::image::Image;
 use super::layer::Blob;
 use super::metered::{Meter, Metered};
+use super::oci::{Descriptor, Index, Manifest};
 use crate::digest::Digest;
 
 /// An index of ours has a few hundred bytes; nobody may make us read gigabytes of one.
@@ -32,11 +32,11 @@ pub fn read_manifest_digest(archive: &Path) -> Result<Digest> {
         }
         ensure!(found.is_none(), "it holds index.json twice");
         let bytes = small(entry, INDEX_LIMIT).context("index.json")?;
-        let index = ImageIndex::from_reader(bytes.as_slice()).context("its index.json is no OCI index")?;
-        let [manifest] = index.manifests().as_slice() else {
-            bail!("it holds {} images; expected one", index.manifests().len());
+        let index: Index = serde_json::from_slice(&bytes).context("its index.json is no OCI index")?;
+        let [manifest] = index.manifests.as_slice() else {
+            bail!("it holds {} images; expected one", index.manifests.len());
         };
-        found = Some(digest(manifest)?);
+        found = Some(manifest.digest);
         Ok(())
     })?;
     found.with_context(|| format!("{} holds no index.json: it is no OCI archive", archive.display()))
@@ -60,21 +60,16 @@ pub(super) fn find_manifest(archive: &Path, manifest: &Digest) -> Result<Image> 
 
 /// What a manifest's bytes name.
 pub(super) fn parse_manifest(bytes: &[u8], manifest: Digest) -> Result<Image> {
-    let parsed =
-        ImageManifest::from_reader(bytes).with_context(|| format!("{manifest} is no OCI image manifest"))?;
-    let layer =
-        |layer: &Descriptor| -> Result<Blob> { Ok(Blob { digest: digest(layer)?, size: layer.size() }) };
+    let parsed: Manifest =
+        serde_json::from_slice(bytes).with_context(|| format!("{manifest} is no OCI image manifest"))?;
+    let layer = |layer: &Descriptor| Blob { digest: layer.digest, size: layer.size };
     Ok(Image {
         manifest,
         manifest_size: bytes.len() as u64,
-        config: digest(parsed.config())?,
-        config_size: parsed.config().size(),
-        layers: parsed.layers().iter().map(layer).collect::<Result<Vec<_>>>()?,
+        config: parsed.config.digest,
+        config_size: parsed.config.size,
+        layers: parsed.layers.iter().map(layer).collect(),
     })
-}
-
-fn digest(descriptor: &Descriptor) -> Result<Digest> {
-    descriptor.digest().as_ref().parse()
 }
 
 /// The digest that a blob of this name should have.

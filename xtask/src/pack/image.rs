@@ -3,19 +3,16 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use oci_spec::image::{
-    Config, ConfigBuilder, Descriptor, History, HistoryBuilder, ImageConfigurationBuilder,
-    ImageManifestBuilder, MediaType, RootFsBuilder, SCHEMA_VERSION, Sha256Digest,
-};
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::layer::Blob;
+use super::oci::{self, Descriptor, Manifest, canonical_json};
 use crate::digest::Digest;
 use crate::rock::Rock;
 use crate::store::Store;
 
 /// When every image was created, as it says: [`super::layer::MTIME`].
-pub(super) const CREATED: &str = "1980-01-01T00:00:00Z";
+const CREATED: &str = "1980-01-01T00:00:00Z";
 
 /// What container engines set where an image says nothing; said, so that it is the same everywhere.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -50,74 +47,50 @@ impl Image {
 
 /// Writes config and manifest of `rock` over `layers`, each with its title, from the bottom up.
 pub fn write_image(store: &Store, rock: &Rock, layers: &[(&str, Blob)]) -> Result<Image> {
-    let history = layers.iter().map(|(title, _)| history(title)).collect::<Result<Vec<_>>>()?;
-    let diff_ids: Vec<_> = layers.iter().map(|(_, blob)| blob.digest.to_string()).collect();
-    let config = ImageConfigurationBuilder::default()
-        .created(CREATED)
-        .architecture(rock.architecture.as_str())
-        .os("linux")
-        .config(run_config(rock)?)
-        .rootfs(RootFsBuilder::default().typ("layers").diff_ids(diff_ids).build()?)
-        .history(history)
-        .build()?;
+    let config = json!({
+        "created": CREATED,
+        "architecture": rock.architecture,
+        "os": "linux",
+        "config": run_config(rock),
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": layers.iter().map(|(_, blob)| blob.digest).collect::<Vec<_>>(),
+        },
+        "history": layers.iter().map(|(title, _)| history(title)).collect::<Vec<_>>(),
+    });
     let (config, config_size) = store.add_bytes(&canonical_json(&config)?)?;
 
-    let blobs: Vec<Blob> = layers.iter().map(|(_, blob)| *blob).collect();
-    let describe = |blob: &Blob| descriptor(MediaType::ImageLayer, blob.digest, blob.size);
-    let manifest = ImageManifestBuilder::default()
-        .schema_version(SCHEMA_VERSION)
-        .media_type(MediaType::ImageManifest)
-        .config(descriptor(MediaType::ImageConfig, config, config_size)?)
-        .layers(blobs.iter().map(describe).collect::<Result<Vec<_>>>()?)
-        .annotations(rock.labels.clone().into_iter().collect::<std::collections::HashMap<_, _>>())
-        .build()?;
+    let layers: Vec<Blob> = layers.iter().map(|(_, blob)| *blob).collect();
+    let manifest = Manifest {
+        schema_version: oci::SCHEMA_VERSION,
+        media_type: Some(oci::MANIFEST.to_owned()),
+        artifact_type: None,
+        config: Descriptor::new(oci::CONFIG, config, config_size),
+        layers: layers.iter().map(|blob| Descriptor::new(oci::LAYER, blob.digest, blob.size)).collect(),
+        subject: None,
+        annotations: Some(rock.labels.clone()),
+    };
     let (manifest, manifest_size) = store.add_bytes(&canonical_json(&manifest)?)?;
-    Ok(Image { manifest, manifest_size, config, config_size, layers: blobs })
+    Ok(Image { manifest, manifest_size, config, config_size, layers })
 }
 
-fn run_config(rock: &Rock) -> Result<Config> {
+fn run_config(rock: &Rock) -> Value {
     let mut environment = BTreeMap::from([("PATH", PATH)]);
     environment.extend(rock.environment.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-    let config = ConfigBuilder::default()
+    let ports: BTreeMap<String, Value> =
+        rock.ports.iter().map(|port| (format!("{port}/tcp"), json!({}))).collect();
+    json!({
         // Numeric: Kubernetes' runAsNonRoot cannot look into the image's /etc/passwd.
-        .user(format!("{uid}:{uid}", uid = rock.uid))
-        .exposed_ports(rock.ports.iter().map(|port| format!("{port}/tcp")).collect::<Vec<_>>())
-        .env(environment.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>())
-        .entrypoint(rock.entrypoint.clone())
-        .cmd(rock.command.clone())
-        .labels(rock.labels.clone().into_iter().collect::<std::collections::HashMap<_, _>>())
-        .build()?;
-    Ok(config)
+        "User": format!("{uid}:{uid}", uid = rock.uid),
+        "ExposedPorts": ports,
+        "Env": environment.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>(),
+        "Entrypoint": rock.entrypoint,
+        "Cmd": rock.command,
+        "Labels": rock.labels,
+    })
 }
 
-fn history(title: &str) -> Result<History> {
-    Ok(HistoryBuilder::default().created(CREATED).created_by(format!("xtask: {title}")).build()?)
-}
-
-pub(crate) fn descriptor(kind: MediaType, digest: Digest, size: u64) -> Result<Descriptor> {
-    Ok(Descriptor::new(kind, size, digest.hex().parse::<Sha256Digest>()?))
-}
-
-/// JSON with every object's keys sorted: oci-spec keeps labels and annotations in hash maps, whose order
-/// changes from run to run.
-pub(crate) fn canonical_json(value: &impl Serialize) -> Result<Vec<u8>> {
-    // serde_json's Map is a BTreeMap unless some crate turns on `preserve_order`; a test would see it.
-    Ok(serde_json::to_vec(&serde_json::to_value(value)?)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_is_sorted() {
-        let value = std::collections::HashMap::from([("b", 1), ("c", 2), ("a", 3), ("d", 4)]);
-        assert_eq!(canonical_json(&value).unwrap(), br#"{"a":3,"b":1,"c":2,"d":4}"#);
-        #[derive(Serialize)]
-        struct Unsorted {
-            z: u8,
-            a: u8,
-        }
-        assert_eq!(canonical_json(&Unsorted { z: 1, a: 2 }).unwrap(), br#"{"a":2,"z":1}"#);
-    }
+/// What a config says of how a layer came about.
+pub(super) fn history(title: &str) -> Value {
+    json!({ "created": CREATED, "created_by": format!("xtask: {title}") })
 }

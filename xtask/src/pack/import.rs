@@ -10,14 +10,15 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
 use flate2::read::MultiGzDecoder;
-use oci_spec::image::{HistoryBuilder, ImageConfiguration, ImageManifest, MediaType};
+use serde_json::Value;
 
 use super::foreign::{
     DOCUMENT_LIMIT, blob_name, each_file, find_manifest, parse_manifest, read_manifest_digest,
 };
-use super::image::{CREATED, Image, canonical_json, descriptor};
+use super::image::Image;
 use super::layer::Blob;
 use super::metered::{Meter, Metered};
+use super::oci::{self, Descriptor, Manifest, canonical_json};
 use crate::digest::Digest;
 use crate::store::Store;
 
@@ -189,17 +190,18 @@ fn plain_path(name: &[u8]) -> &Path {
 
 /// The image with one more, uncompressed layer on top.
 pub fn add_layer(store: &Store, image: &Image, layer: Blob, title: &str) -> Result<Image> {
-    let mut config: ImageConfiguration = serde_json::from_slice(&document(store, &image.config)?)?;
-    config.rootfs_mut().diff_ids_mut().push(layer.digest.to_string());
-    let step = HistoryBuilder::default().created(CREATED).created_by(format!("xtask: {title}")).build()?;
-    let mut history = config.history().clone().unwrap_or_default();
-    history.push(step);
-    config.set_history(Some(history));
+    let mut config: Value = serde_json::from_slice(&document(store, &image.config)?)?;
+    let diff_ids = config.pointer_mut("/rootfs/diff_ids").and_then(Value::as_array_mut);
+    diff_ids.context("the rock's config names no layers")?.push(layer.digest.to_string().into());
+    // A config need not have a history.
+    if let Some(history) = config.get_mut("history").and_then(Value::as_array_mut) {
+        history.push(super::image::history(title));
+    }
     let (config, config_size) = store.add_bytes(&canonical_json(&config)?)?;
 
-    let mut manifest = ImageManifest::from_reader(document(store, &image.manifest)?.as_slice())?;
-    manifest.set_config(descriptor(MediaType::ImageConfig, config, config_size)?);
-    manifest.layers_mut().push(descriptor(MediaType::ImageLayer, layer.digest, layer.size)?);
+    let mut manifest: Manifest = serde_json::from_slice(&document(store, &image.manifest)?)?;
+    manifest.config = Descriptor::new(oci::CONFIG, config, config_size);
+    manifest.layers.push(Descriptor::new(oci::LAYER, layer.digest, layer.size));
     let (manifest, manifest_size) = store.add_bytes(&canonical_json(&manifest)?)?;
     let mut layers = image.layers.clone();
     layers.push(layer);
@@ -212,7 +214,7 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use oci_spec::image::{ImageConfigurationBuilder, ImageManifestBuilder, RootFsBuilder, SCHEMA_VERSION};
+    use serde_json::json;
 
     use super::super::{archive, layer};
     use super::*;
@@ -235,20 +237,22 @@ mod tests {
         let (digest, size) = store.add_bytes(&gzip.finish().unwrap()).unwrap();
         let upper = layer::write_layer(&store, &[entry("/y", "y")]).unwrap();
         let diff_ids = [lower, upper].map(|blob| blob.digest.to_string()).to_vec();
-        let rootfs = RootFsBuilder::default().typ("layers").diff_ids(diff_ids).build().unwrap();
-        let config = ImageConfigurationBuilder::default().architecture("amd64").os("linux").rootfs(rootfs);
-        let (config, config_size) =
-            store.add_bytes(&canonical_json(&config.build().unwrap()).unwrap()).unwrap();
-        let layers = vec![
-            descriptor(MediaType::ImageLayerGzip, digest, size).unwrap(),
-            descriptor(MediaType::ImageLayer, upper.digest, upper.size).unwrap(),
-        ];
-        let manifest = ImageManifestBuilder::default()
-            .schema_version(SCHEMA_VERSION)
-            .media_type(MediaType::ImageManifest)
-            .config(descriptor(MediaType::ImageConfig, config, config_size).unwrap())
-            .layers(layers);
-        let (manifest, _) = store.add_bytes(&canonical_json(&manifest.build().unwrap()).unwrap()).unwrap();
+        let config = json!({
+            "architecture": "amd64",
+            "os": "linux",
+            "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        });
+        let (config, config_size) = store.add_bytes(config.to_string().as_bytes()).unwrap();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": Descriptor::new(oci::CONFIG, config, config_size),
+            "layers": [
+                Descriptor::new("application/vnd.oci.image.layer.v1.tar+gzip", digest, size),
+                Descriptor::new(oci::LAYER, upper.digest, upper.size),
+            ],
+        });
+        let (manifest, _) = store.add_bytes(manifest.to_string().as_bytes()).unwrap();
         let image = read_image(&store, &manifest).unwrap();
         let file = folder.join("their.rock");
         archive::write_archive(&store, &image, "1", &file).unwrap();

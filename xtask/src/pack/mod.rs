@@ -22,6 +22,7 @@ pub mod image;
 pub mod import;
 pub mod layer;
 pub mod metered;
+pub mod oci;
 #[cfg(test)]
 mod tests;
 pub mod verify;

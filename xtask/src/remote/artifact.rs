@@ -1,15 +1,12 @@
 //! An artifact as its manifest: OCI 1.1's image manifest with an `artifactType`, an empty config and the parts as layers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use oci_spec::image::{
-    ANNOTATION_TITLE, Descriptor, ImageManifest, ImageManifestBuilder, MediaType, SCHEMA_VERSION,
-};
 
 use crate::digest::Digest;
 use crate::pack::Blob;
-use crate::pack::image::{canonical_json, descriptor};
+use crate::pack::oci::{self, Descriptor, Manifest, SCHEMA_VERSION, TITLE, canonical_json};
 use crate::store::Store;
 
 /// A manifest has some kilobytes, and registries take no larger one; nobody may make us read gigabytes of one.
@@ -57,20 +54,18 @@ impl Artifact {
     /// The manifest: the same artifact gives the same bytes.
     pub fn manifest(&self) -> Result<Vec<u8>> {
         ensure!(!self.parts.is_empty(), "an artifact has one part at least");
-        let mut manifest = ImageManifestBuilder::default()
-            .schema_version(SCHEMA_VERSION)
-            .media_type(MediaType::ImageManifest)
-            .artifact_type(MediaType::Other(self.artifact_type.clone()))
-            .config(descriptor(MediaType::EmptyJSON, Digest::of(EMPTY), EMPTY.len() as u64)?)
-            .layers(self.parts.iter().map(describe).collect::<Result<Vec<_>>>()?);
-        if !self.annotations.is_empty() {
-            manifest = manifest.annotations(self.annotations.clone().into_iter().collect::<HashMap<_, _>>());
-        }
-        if let Some(subject) = &self.subject {
-            let kind = MediaType::from(subject.media_type.as_str());
-            manifest = manifest.subject(descriptor(kind, subject.blob.digest, subject.blob.size)?);
-        }
-        let bytes = canonical_json(&manifest.build()?)?;
+        let subject = self.subject.as_ref();
+        let manifest = Manifest {
+            schema_version: SCHEMA_VERSION,
+            media_type: Some(oci::MANIFEST.to_owned()),
+            artifact_type: Some(self.artifact_type.clone()),
+            config: Descriptor::new(oci::EMPTY, Digest::of(EMPTY), EMPTY.len() as u64),
+            layers: self.parts.iter().map(describe).collect::<Result<Vec<_>>>()?,
+            subject: subject
+                .map(|about| Descriptor::new(&about.media_type, about.blob.digest, about.blob.size)),
+            annotations: (!self.annotations.is_empty()).then(|| self.annotations.clone()),
+        };
+        let bytes = canonical_json(&manifest)?;
         ensure!(
             bytes.len() as u64 <= MANIFEST_LIMIT,
             "the manifest of {} parts has {} bytes, more than the {MANIFEST_LIMIT} that registries take",
@@ -86,19 +81,17 @@ impl Artifact {
     /// Where it is no image manifest, or one whose blobs are not named by SHA-256.
     pub fn from_manifest(bytes: &[u8]) -> Result<Artifact> {
         ensure!(bytes.len() as u64 <= MANIFEST_LIMIT, "the manifest has more than {MANIFEST_LIMIT} bytes");
-        let manifest = ImageManifest::from_reader(bytes).context("it is no OCI image manifest")?;
-        ensure!(manifest.schema_version() == SCHEMA_VERSION, "its schemaVersion is not {SCHEMA_VERSION}");
-        let kind = manifest.media_type().as_ref().unwrap_or(&MediaType::ImageManifest);
-        ensure!(*kind == MediaType::ImageManifest, "it is no OCI image manifest, but `{}`", printable(kind));
-        let artifact_type = manifest.artifact_type().as_ref().unwrap_or(manifest.config().media_type());
-        let subject = manifest.subject().as_ref().map(|subject| -> Result<Subject> {
-            Ok(Subject { media_type: subject.media_type().to_string(), blob: blob(subject)? })
-        });
+        let manifest: Manifest = serde_json::from_slice(bytes).context("it is no OCI image manifest")?;
+        ensure!(manifest.schema_version == SCHEMA_VERSION, "its schemaVersion is not {SCHEMA_VERSION}");
+        let kind = manifest.media_type.as_deref().unwrap_or(oci::MANIFEST);
+        ensure!(kind == oci::MANIFEST, "it is no OCI image manifest, but `{}`", printable(kind));
         Ok(Artifact {
-            artifact_type: artifact_type.to_string(),
-            annotations: manifest.annotations().clone().unwrap_or_default().into_iter().collect(),
-            parts: manifest.layers().iter().map(part).collect::<Result<Vec<_>>>()?,
-            subject: subject.transpose()?,
+            artifact_type: manifest.artifact_type.unwrap_or(manifest.config.media_type),
+            annotations: manifest.annotations.unwrap_or_default(),
+            parts: manifest.layers.into_iter().map(part).collect(),
+            subject: manifest
+                .subject
+                .map(|about| Subject { blob: blob(&about), media_type: about.media_type }),
         })
     }
 
@@ -114,36 +107,26 @@ impl Artifact {
 }
 
 fn describe(part: &Part) -> Result<Descriptor> {
-    ensure!(
-        !part.annotations.contains_key(ANNOTATION_TITLE),
-        "`{}`: the title is no annotation here",
-        part.title
-    );
-    let mut annotations: HashMap<_, _> = part.annotations.clone().into_iter().collect();
-    annotations.insert(ANNOTATION_TITLE.to_owned(), part.title.clone());
-    let mut layer = descriptor(MediaType::from(part.media_type.as_str()), part.blob.digest, part.blob.size)?;
-    layer.set_annotations(Some(annotations));
-    Ok(layer)
+    ensure!(!part.annotations.contains_key(TITLE), "`{}`: the title is no annotation here", part.title);
+    let mut annotations = part.annotations.clone();
+    annotations.insert(TITLE.to_owned(), part.title.clone());
+    let layer = Descriptor::new(&part.media_type, part.blob.digest, part.blob.size);
+    Ok(Descriptor { annotations: Some(annotations), ..layer })
 }
 
-fn part(layer: &Descriptor) -> Result<Part> {
-    let mut annotations: BTreeMap<_, _> =
-        layer.annotations().clone().unwrap_or_default().into_iter().collect();
-    let title = annotations.remove(ANNOTATION_TITLE).unwrap_or_default();
-    Ok(Part { title, media_type: layer.media_type().to_string(), blob: blob(layer)?, annotations })
+fn part(layer: Descriptor) -> Part {
+    let blob = blob(&layer);
+    let mut annotations = layer.annotations.unwrap_or_default();
+    let title = annotations.remove(TITLE).unwrap_or_default();
+    Part { title, media_type: layer.media_type, blob, annotations }
 }
 
-fn blob(descriptor: &Descriptor) -> Result<Blob> {
-    let digest = descriptor
-        .digest()
-        .as_ref()
-        .parse()
-        .with_context(|| format!("a blob is named by `{}`", printable(descriptor.digest())))?;
-    Ok(Blob { digest, size: descriptor.size() })
+fn blob(descriptor: &Descriptor) -> Blob {
+    Blob { digest: descriptor.digest, size: descriptor.size }
 }
 
-fn printable(value: &impl ToString) -> String {
-    crate::progress::printable(&value.to_string()).chars().take(200).collect()
+fn printable(value: &str) -> String {
+    crate::progress::printable(value).chars().take(200).collect()
 }
 
 #[cfg(test)]
@@ -210,7 +193,7 @@ mod tests {
         let parts = Artifact { parts: Vec::new(), ..sample() }.manifest().unwrap_err().to_string();
         assert!(parts.contains("one part at least"), "{parts}");
         let mut twice = sample();
-        twice.parts[0].annotations.insert(ANNOTATION_TITLE.into(), "x".into());
+        twice.parts[0].annotations.insert(TITLE.into(), "x".into());
         assert!(twice.manifest().is_err());
         let mut long = sample();
         long.parts[0].title = "x".repeat(MANIFEST_LIMIT as usize);

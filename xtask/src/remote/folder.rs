@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use oci_spec::image::ANNOTATION_REF_NAME;
 use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
@@ -19,7 +18,7 @@ use super::MANIFEST_LIMIT;
 use crate::digest::Digest;
 use crate::interrupt;
 use crate::pack::Blob;
-use crate::pack::image::canonical_json;
+use crate::pack::oci::{REF_NAME, canonical_json};
 use crate::process::Limit;
 use crate::progress::Progress;
 use crate::store::Store;
@@ -222,7 +221,7 @@ fn entries_mut(index: &mut Value) -> Result<&mut Vec<Value>> {
 }
 
 fn named(entry: &Value) -> Option<&str> {
-    entry["annotations"][ANNOTATION_REF_NAME].as_str()
+    entry["annotations"][REF_NAME].as_str()
 }
 
 /// The index's entry for a manifest, which says itself what it is.
@@ -232,7 +231,7 @@ fn entry(tag: &str, blob: &Blob, bytes: &[u8]) -> Result<Value> {
         "mediaType": manifest["mediaType"].as_str().unwrap_or(IMAGE_MANIFEST),
         "digest": blob.digest,
         "size": blob.size,
-        "annotations": { ANNOTATION_REF_NAME: tag },
+        "annotations": { REF_NAME: tag },
     });
     if let Some(kind) = manifest["artifactType"].as_str() {
         entry["artifactType"] = kind.into();

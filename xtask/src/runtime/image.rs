@@ -37,6 +37,9 @@ impl Runtime {
             Kind::Podman => &ours[..1],
             Kind::Docker => &ours[..],
         };
+        if previous.as_ref().is_some_and(|previous| ids.contains(previous)) {
+            return Ok(());
+        }
         let mut loaded = None;
         for id in ids {
             if self.has_image(id)? {

@@ -9,13 +9,13 @@
 //! where it has come that far, and the reason.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read, Seek};
+use std::io::Read;
 
 use anyhow::{Context, Result, ensure};
-use zip::ZipArchive;
 
 use super::document::Component;
 use super::purl::purl;
+use super::zip::Zip;
 use crate::digest::Digest;
 
 /// Where Spring Boot, and a war, have their libraries.
@@ -39,46 +39,40 @@ pub fn components(path: &str, bytes: &[u8]) -> Result<(Component, Vec<Component>
     let file = path.rsplit('/').next().unwrap_or(path);
     let mut jar = Component::new("application", format!("jar:{path}"), file);
     jar.hash(&Digest::of(bytes));
-    let mut zip = match ZipArchive::new(Cursor::new(bytes)) {
+    let zip = match Zip::new(bytes) {
         Ok(zip) => zip,
         Err(error) => {
-            jar.property("unread", error);
+            jar.property("unread", format!("{error:#}"));
             return Ok((jar, Vec::new()));
         }
     };
     // The rock's name for it is not its own.
-    describe(&mut jar, Coordinates::of(&mut zip, ""));
-    let nested: Vec<usize> = (0..zip.len()).filter(|index| is_library(&zip, *index)).collect();
+    describe(&mut jar, Coordinates::of(&zip, ""));
+    let nested: Vec<(usize, &str)> = zip.names().filter(|(_, name)| is_library(name)).collect();
     ensure!(nested.len() <= COUNT, "{path} holds {} jars; more than {COUNT} are not listed", nested.len());
     let mut left = TOTAL;
-    let components = nested.into_iter().map(|index| library(&mut zip, index, path, &mut left)).collect();
+    let components = nested.into_iter().map(|entry| library(&zip, entry, path, &mut left)).collect();
     Ok((jar, components))
 }
 
-fn is_library<R: Read + Seek>(zip: &ZipArchive<R>, index: usize) -> bool {
-    let name = zip.name_for_index(index).map(|name| name.map(|name| name.into_owned()));
-    let Some(Ok(name)) = name else { return false };
+fn is_library(name: &str) -> bool {
     name.ends_with(".jar") && LIBRARIES.iter().any(|folder| name.starts_with(folder))
 }
 
 /// A nested jar. `left` is how many bytes may still be unpacked.
-fn library<R: Read + Seek>(zip: &mut ZipArchive<R>, index: usize, outer: &str, left: &mut u64) -> Component {
-    let name = match zip.name_for_index(index) {
-        Some(Ok(name)) => name.into_owned(),
-        _ => format!("entry {index}"),
-    };
-    let file = name.rsplit('/').next().unwrap_or(&name).to_owned();
-    let mut component = Component::new("library", format!("jar:{outer}!/{name}"), &file);
+fn library(zip: &Zip<'_>, (index, name): (usize, &str), outer: &str, left: &mut u64) -> Component {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let mut component = Component::new("library", format!("jar:{outer}!/{name}"), file);
     let mut read = || -> Result<Vec<u8>> {
         let limit = NESTED.min(*left);
-        let bytes = limited(zip.by_index(index)?, limit)
+        let bytes = limited(zip.read(index)?, limit)
             .with_context(|| format!("more than {limit} bytes of it are not read"))?;
         *left -= bytes.len() as u64;
         Ok(bytes)
     };
     let found = read().and_then(|bytes| {
         component.hash(&Digest::of(&bytes));
-        Ok(Coordinates::of(&mut ZipArchive::new(Cursor::new(bytes))?, &file))
+        Ok(Coordinates::of(&Zip::new(&bytes)?, file))
     });
     match found {
         Ok(coordinates) => describe(&mut component, coordinates),
@@ -117,22 +111,19 @@ struct Coordinates {
 }
 
 impl Coordinates {
-    fn of<R: Read + Seek>(zip: &mut ZipArchive<R>, file: &str) -> Coordinates {
+    fn of(zip: &Zip<'_>, file: &str) -> Coordinates {
         let stem = file.strip_suffix(".jar").unwrap_or(file);
         Coordinates::of_pom(zip, stem).unwrap_or_else(|| Coordinates::of_manifest(zip, stem))
     }
 
-    fn of_pom<R: Read + Seek>(zip: &mut ZipArchive<R>, stem: &str) -> Option<Coordinates> {
+    fn of_pom(zip: &Zip<'_>, stem: &str) -> Option<Coordinates> {
         let is_pom = |name: &str| name.starts_with("META-INF/maven/") && name.ends_with("/pom.properties");
-        let names = (0..zip.len()).filter(|index| {
-            zip.name_for_index(*index).is_some_and(|name| name.is_ok_and(|name| is_pom(&name)))
-        });
-        let names: Vec<usize> = names.take(POMS + 1).collect();
+        let names: Vec<_> = zip.names().filter(|(_, name)| is_pom(name)).take(POMS + 1).collect();
         if names.len() > POMS {
             return None;
         }
-        let read = names.into_iter().filter_map(|index| {
-            let text = limited(zip.by_index(index).ok()?, TEXT).ok()?;
+        let read = names.into_iter().filter_map(|(index, _)| {
+            let text = limited(zip.read(index).ok()?, TEXT).ok()?;
             let mut fields = properties(&String::from_utf8_lossy(&text));
             let mut field = |name: &str| fields.remove(name).filter(|value| is_plain(value));
             let (group, name, version) = (field("groupId")?, field("artifactId")?, field("version")?);
@@ -145,9 +136,9 @@ impl Coordinates {
         poms.pop().filter(|_| poms.is_empty())
     }
 
-    fn of_manifest<R: Read + Seek>(zip: &mut ZipArchive<R>, stem: &str) -> Coordinates {
-        let read = |zip: &mut ZipArchive<R>| limited(zip.by_name("META-INF/MANIFEST.MF").ok()?, TEXT).ok();
-        let mut fields = manifest(&String::from_utf8_lossy(&read(zip).unwrap_or_default()));
+    fn of_manifest(zip: &Zip<'_>, stem: &str) -> Coordinates {
+        let read = || limited(zip.read(zip.find("META-INF/MANIFEST.MF")?).ok()?, TEXT).ok();
+        let mut fields = manifest(&String::from_utf8_lossy(&read().unwrap_or_default()));
         let mut field = |name: &str| fields.remove(name).filter(|value| is_plain(value));
         // `;singleton:=true` and the like follow the name.
         let symbolic = field("Bundle-SymbolicName").or_else(|| field("Implementation-Title"));

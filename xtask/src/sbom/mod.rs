@@ -14,18 +14,20 @@ mod packages;
 mod purl;
 #[cfg(test)]
 mod tests;
+mod zip;
 
 use anyhow::{Context, Result, ensure};
-use oci_spec::image::ImageManifest;
 
 use crate::digest::Digest;
 use crate::lock::Lock;
+use crate::pack::oci::Manifest;
 use crate::pack::{Image, import};
 use crate::store::Store;
 use document::{Component, Document};
 pub(crate) use jar::manifest;
 use packages::Distribution;
 use purl::purl;
+pub(crate) use zip::Zip;
 
 /// Where dpkg keeps what is installed.
 const STATUS: &str = "var/lib/dpkg/status";
@@ -89,8 +91,8 @@ pub fn installed(store: &Store, image: &Image) -> Result<Vec<String>> {
 fn rock(store: &Store, image: &Image, lock: &Lock) -> Result<Component> {
     let mut bytes = Vec::new();
     store.copy_object(&image.manifest, image.manifest_size, &mut bytes)?;
-    let manifest = ImageManifest::from_reader(bytes.as_slice()).context("the rock's manifest is none")?;
-    let annotations = manifest.annotations().clone().unwrap_or_default();
+    let manifest: Manifest = serde_json::from_slice(&bytes).context("the rock's manifest is none")?;
+    let annotations = manifest.annotations.unwrap_or_default();
     let annotation = |name: &str| annotations.get(&format!("org.opencontainers.image.{name}"));
     let name = annotation("title").unwrap_or(&lock.app);
     let mut rock = Component::new("container", "rock".into(), name);

@@ -13,6 +13,7 @@ use crate::lock::{
     Data, DataFile, Host, Lock, LockedArchive, LockedBase, LockedCapabilities, LockedPacker, LockedPebble,
     LockedRocks, LockedSource, SCHEMA,
 };
+use crate::pack::archive::Prepared;
 use crate::pack::{Image, import};
 use crate::report::Report;
 use crate::rock::Role;
@@ -23,12 +24,18 @@ use crate::runtime::Runtime;
 /// pin, and come into their places after, so that the old pin keeps its own. What ends it in between leaves the old pin
 /// or the new one, and [`settle`] does the rest on the next run.
 pub fn write(job: &Job<'_>, lock: &Lock, checkpoint: Option<&Image>, restore: &Image) -> Result<()> {
-    let Job { session, templates, app, .. } = *job;
+    let Job { session, app, .. } = *job;
     let rocks = [(Role::Checkpoint, checkpoint), (Role::Restore, Some(restore))];
     let mut prepared = Vec::new();
     for (role, image) in rocks.into_iter().filter_map(|(role, image)| Some((role, image?))) {
         prepared.extend(commands::prepare_rock(session, app, role, image)?);
     }
+    commit(job, lock, prepared)
+}
+
+/// The end of [`write`], with rocks that are on the disk already.
+fn commit(job: &Job<'_>, lock: &Lock, prepared: Vec<Prepared>) -> Result<()> {
+    let Job { session, templates, app, .. } = *job;
     // The last moment at which a signal leaves the old pin; past it, what belongs to the new one is finished.
     interrupt::check()?;
     lock.write(&session.workspace.lock(&app.name))?;
@@ -54,7 +61,8 @@ pub fn settle(job: &Job<'_>, lock: &Lock) -> Result<()> {
 
 impl Work<'_> {
     /// Everything the lock names is in the store by now, and has been proven: it is written last.
-    pub fn pin(&self, made: &Made, runtime: &Runtime) -> Result<()> {
+    pub fn pin(&self, made: &mut Made, runtime: &Runtime) -> Result<()> {
+        let prepared = std::mem::take(&mut made.prepared);
         let Job { session, app, source, way, .. } = self.job;
         let engine = way.engine;
         let parts = self.parts(made)?;
@@ -123,7 +131,7 @@ impl Work<'_> {
                 mapped,
             },
         };
-        write(&self.job, &lock, made.checkpoint.as_ref(), restore)?;
+        commit(&self.job, &lock, prepared)?;
         if let (Some(dumped), Some(restored)) = (&made.dumped, made.restored) {
             Report { cold: dumped.cold, restored, froze: dumped.froze }
                 .write(&session.workspace, &app.name)?;

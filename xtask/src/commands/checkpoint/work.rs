@@ -12,6 +12,7 @@ use crate::debian::Root;
 use crate::digest::Digest;
 use crate::lock::{DataFile, Lock, MappedFile};
 use crate::pack::Image;
+use crate::pack::archive::Prepared;
 use crate::pebble::{self, Pebble};
 use crate::plan::{self, Inputs, Plan, Step};
 use crate::rock::Role;
@@ -21,6 +22,7 @@ use crate::sbom;
 use crate::source::Jar;
 use crate::toolchain::Toolchain;
 use crate::way::Packer;
+use crate::workers;
 
 /// A plan's steps and what they need.
 pub struct Work<'a> {
@@ -43,6 +45,8 @@ pub struct Made {
     pub dumped: Option<Dumped>,
     pub restore: Option<Image>,
     pub restored: Option<Start>,
+    /// The rocks as archives, which take their places with the pin.
+    pub prepared: Vec<Prepared>,
 }
 
 impl Work<'_> {
@@ -64,13 +68,45 @@ impl Work<'_> {
         runtime.sweep()?;
         commands::sweep(session)?;
         let mut toolchain = None;
-        for (step, _) in &plan.0 {
-            session.progress.step(&step.to_string(), || {
-                self.take(*step, &runtime, &mut toolchain, &mut made)
-                    .with_context(|| format!("cannot {step}"))
-            })?;
+        let mut carry = |steps: &[Step], made: &mut Made| -> Result<()> {
+            steps.iter().try_for_each(|step| {
+                let mut work = || self.take(*step, &runtime, &mut toolchain, made);
+                session.progress.step(&step.to_string(), || work().with_context(|| format!("cannot {step}")))
+            })
+        };
+        let steps: Vec<Step> = plan.0.iter().map(|(step, _)| *step).collect();
+        // Neither the build image nor what is built in it needs the base layer, which waits for a mirror and for dpkg.
+        let (parts, rest) = steps.split_at(steps.partition_point(|step| *step <= Step::Jar));
+        match parts.iter().position(|step| *step == Step::Base) {
+            Some(at) if at + 1 < parts.len() => {
+                carry(&parts[..at], &mut made)?;
+                let app = self.job.app;
+                let base = || plan::base(app).make(session).with_context(|| format!("cannot {}", Step::Base));
+                let beside = || session.progress.beside(&Step::Base.to_string(), base);
+                let ((), base) = workers::both(|| carry(&parts[at + 1..], &mut made), beside)?;
+                made.base = Some(base);
+            }
+            _ => carry(parts, &mut made)?,
         }
+        carry(rest, &mut made)?;
         Ok(made)
+    }
+
+    /// Loads a rock and writes it as an archive, both of which read it whole: one waits for the engine and the other for
+    /// the disk. Nothing is measured meanwhile.
+    fn load(
+        &self,
+        runtime: &Runtime,
+        name: String,
+        role: Role,
+        image: &Image,
+        made: &mut Vec<Prepared>,
+    ) -> Result<String> {
+        let Job { session, app, .. } = self.job;
+        let load = || commands::load_as(session, runtime, &name, image);
+        let (name, prepared) = workers::both(load, || commands::prepare_rock(session, app, role, image))?;
+        made.extend(prepared);
+        Ok(name)
     }
 
     /// One exhaustive match over what a plan can hold.
@@ -103,10 +139,18 @@ impl Work<'_> {
                     plan::archive_memo(job)?.context("base and jar")?.put(&plan::Archive(digest, size))?;
                 }
             }
-            Step::PackCheckpoint => made.checkpoint = Some(rocks::checkpoint(job, &self.parts(made)?)?),
+            Step::PackCheckpoint => {
+                let image = rocks::checkpoint(job, &self.parts(made)?)?;
+                // It is not run, and so not loaded.
+                if !self.dumps {
+                    made.prepared.extend(commands::prepare_rock(session, app, Role::Checkpoint, &image)?);
+                }
+                made.checkpoint = Some(image);
+            }
             Step::Dump => {
                 let image = made.checkpoint.as_ref().context("a checkpoint rock")?;
-                let name = commands::load(session, runtime, app, Role::Checkpoint, image)?;
+                let name = commands::image_name(app, Role::Checkpoint);
+                let name = self.load(runtime, name, Role::Checkpoint, image, &mut made.prepared)?;
                 let jar = self.parts(made)?.jar();
                 made.dumped = Some(checkpoint::dump(job, runtime, &name, jar.as_ref())?);
             }
@@ -118,7 +162,8 @@ impl Work<'_> {
             }
             Step::Prove => {
                 let image = made.restore.as_ref().context("a restore rock")?;
-                let candidate = commands::load_as(session, runtime, &commands::candidate(app), image)?;
+                let name = commands::candidate(app);
+                let candidate = self.load(runtime, name, Role::Restore, image, &mut made.prepared)?;
                 let (pid, answers) = self.identity(made)?;
                 let proven = checkpoint::prove(job, runtime, &candidate, pid, answers);
                 if proven.is_err() {

@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{Cursor, Write};
 
 use proptest::prelude::*;
 use zip::ZipWriter;
@@ -25,8 +25,8 @@ fn pom(group: &str, artifact: &str, version: &str) -> String {
 fn coordinates_come_from_the_surest_place() {
     let check = |file: &str, entries: &[(&str, &str)], expected: [&str; 3]| {
         let entries: Vec<_> = entries.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
-        let mut zip = ZipArchive::new(Cursor::new(jar(&entries))).unwrap();
-        let found = Coordinates::of(&mut zip, file);
+        let bytes = jar(&entries);
+        let found = Coordinates::of(&Zip::new(&bytes).unwrap(), file);
         let text = |part: Option<String>| part.unwrap_or_default();
         assert_eq!([text(found.group), text(found.name), text(found.version)], expected, "{file}");
     };
@@ -90,7 +90,7 @@ fn nested_jars_are_listed() {
     assert_eq!(listed.len(), 3, "{listed:?}");
     assert_eq!(listed[0], ("a".into(), Some("pkg:maven/g.h/a@1?type=jar".into()), None, 1));
     assert_eq!((listed[1].0.as_str(), listed[1].3), ("broken-2.jar", 1));
-    assert!(listed[1].2.as_ref().is_some_and(|why| why.contains("invalid Zip archive")), "{listed:?}");
+    assert!(listed[1].2.as_ref().is_some_and(|why| why.contains("it is no zip file")), "{listed:?}");
     assert_eq!(listed[2], ("c".into(), None, None, 1));
     let (own, _) = components("/jars/a.jar", &outer).unwrap();
     assert_eq!(own.purl.as_deref(), Some("pkg:maven/org.shop/shop@7?type=jar"));

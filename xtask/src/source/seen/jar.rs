@@ -1,16 +1,12 @@
 //! What a jar says: its manifest, the names in it, the head of its main class, and its configuration.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::Path;
-
-use zip::ZipArchive;
 
 use super::{Seen, TEXT, name, properties, yaml};
 use crate::diagnostic::InputError;
-use crate::sbom::manifest;
-
-type Jar = ZipArchive<BufReader<File>>;
+use crate::sbom::{Zip, manifest};
 
 /// Where Spring Boot has the application's classes; a plain jar has them at its top.
 const CLASSES: [&str; 3] = ["BOOT-INF/classes/", "WEB-INF/classes/", ""];
@@ -18,16 +14,17 @@ const CLASSES: [&str; 3] = ["BOOT-INF/classes/", "WEB-INF/classes/", ""];
 pub fn read(path: &Path) -> Result<Seen, InputError> {
     let wrong = |what: String, help: &str| InputError::plain(format!("{}: {what}", path.display()), help);
     let a_jar = "name the jar that `java -jar` starts";
-    let file = match File::open(path) {
+    let mut file = match File::open(path) {
         Ok(file) if file.metadata().is_ok_and(|metadata| metadata.is_file()) => file,
         Ok(_) => {
             return Err(wrong("it is no file".to_owned(), "name a jar; `--dir` takes a folder of sources"));
         }
         Err(error) => return Err(wrong(error.to_string(), a_jar)),
     };
-    let mut zip = ZipArchive::new(BufReader::new(file))
-        .map_err(|error| wrong(format!("it is no jar: {error}"), a_jar))?;
-    let text = match entry(&mut zip, "META-INF/MANIFEST.MF", TEXT) {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| wrong(error.to_string(), a_jar))?;
+    let zip = Zip::new(&bytes).map_err(|error| wrong(format!("it is no jar: {error:#}"), a_jar))?;
+    let text = match entry(&zip, "META-INF/MANIFEST.MF", TEXT) {
         Ok(Some(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
         Ok(None) => return Err(wrong("it has no META-INF/MANIFEST.MF".to_owned(), a_jar)),
         Err(why) => return Err(wrong(format!("its manifest cannot be read: {why}"), a_jar)),
@@ -43,16 +40,14 @@ pub fn read(path: &Path) -> Result<Seen, InputError> {
     // Spring Boot's launcher is the Main-Class of its jars, and starts this.
     let main_class = field("Start-Class").unwrap_or(main);
     let built = fields.get("Build-Jdk-Spec").or(fields.get("Build-Jdk")).and_then(|text| release(text));
-    let class = class_release(&mut zip, &main_class);
+    let class = class_release(&zip, &main_class);
     let java = match (built, class) {
         (Some(built), Some(class)) if class > built => Some((class, "the class file of its main class")),
         (Some(built), _) => Some((built, "the manifest: the JDK that built it")),
         (None, class) => class.map(|class| (class, "the class file of its main class")),
     };
-    // A name that is no text is nobody's we look for.
-    let names: Vec<String> = zip.file_names().flatten().map(|name| name.into_owned()).collect();
-    let has = |part: &str| names.iter().any(|name| is_library(name, part));
-    let inside = |folder: &str| names.iter().any(|name| name.starts_with(folder));
+    let has = |part: &str| zip.names().any(|(_, name)| is_library(name, part));
+    let inside = |folder: &str| zip.names().any(|(_, name)| name.starts_with(folder));
     let actuator = has("spring-boot-actuator") || inside("org/springframework/boot/actuate/");
     let crac = has("crac") || inside("org/crac/");
     Ok(Seen {
@@ -62,7 +57,7 @@ pub fn read(path: &Path) -> Result<Seen, InputError> {
         actuator,
         crac,
         build: None,
-        properties: configuration(&mut zip),
+        properties: configuration(&zip),
     })
 }
 
@@ -83,19 +78,19 @@ fn release(text: &str) -> Option<u32> {
 }
 
 /// The release that a class was compiled for: its major version is 44 more.
-fn class_release(zip: &mut Jar, class: &str) -> Option<u32> {
+fn class_release(zip: &Zip<'_>, class: &str) -> Option<u32> {
     let path = class.replace('.', "/");
     let head = CLASSES.iter().find_map(|folder| {
         let mut head = [0; 8];
-        zip.by_name(&format!("{folder}{path}.class")).ok()?.read_exact(&mut head).ok()?;
+        zip.read(zip.find(&format!("{folder}{path}.class"))?).ok()?.read_exact(&mut head).ok()?;
         Some(head)
     })?;
     let major = u32::from(u16::from_be_bytes([head[6], head[7]]));
     (head[..4] == [0xca, 0xfe, 0xba, 0xbe]).then(|| major.checked_sub(44))?
 }
 
-fn configuration(zip: &mut Jar) -> std::collections::BTreeMap<String, String> {
-    let mut text = |file: &str| {
+fn configuration(zip: &Zip<'_>) -> std::collections::BTreeMap<String, String> {
+    let text = |file: &str| {
         let found = CLASSES.iter().find_map(|folder| entry(zip, &format!("{folder}{file}"), TEXT).ok()?);
         String::from_utf8_lossy(&found.unwrap_or_default()).into_owned()
     };
@@ -107,12 +102,9 @@ fn configuration(zip: &mut Jar) -> std::collections::BTreeMap<String, String> {
 }
 
 /// An entry's bytes, if it is there. It may claim any size: what counts is how many bytes come out.
-fn entry(zip: &mut Jar, name: &str, limit: u64) -> Result<Option<Vec<u8>>, String> {
-    let file = match zip.by_name(name) {
-        Ok(file) => file,
-        Err(zip::result::ZipError::FileNotFound) => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
+fn entry(zip: &Zip<'_>, name: &str, limit: u64) -> Result<Option<Vec<u8>>, String> {
+    let Some(index) = zip.find(name) else { return Ok(None) };
+    let file = zip.read(index).map_err(|error| format!("{error:#}"))?;
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     match bytes.len() as u64 <= limit {
