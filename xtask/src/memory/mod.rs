@@ -85,8 +85,8 @@ pub struct Region {
     pub bytes: u64,
 }
 
-/// The dumped memory of a pin, by kind and file, sorted; what holds no page is left out. The bytes of all are those of
-/// the dump's `pages-*.img`.
+/// The dumped memory of a pin, by kind and file, sorted; what holds no page is left out. The bytes of all are those that
+/// CRIU dumped, before some of them were moved to a file or left out ([`remap()`]).
 ///
 /// # Errors
 /// Where an image is missing in the store, was changed, or cannot be understood; where there is none, as of a JVM
