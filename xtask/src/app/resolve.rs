@@ -260,6 +260,7 @@ fn repeat(number: i64, most: u32) -> check::Checked<u32> {
 fn headers(r: &mut Reader<'_>, value: &Value<'_>) -> Option<BTreeMap<String, String>> {
     let t = r.inner(value, None)?;
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    let mut left = check::HEADERS;
     for (name, span, value) in t.iter() {
         let known = headers.keys().any(|known| known.eq_ignore_ascii_case(name));
         let checked = match known {
@@ -269,9 +270,11 @@ fn headers(r: &mut Reader<'_>, value: &Value<'_>) -> Option<BTreeMap<String, Str
             false => check::header_name(name),
         };
         let name_is_right = r.checked_at(&value.path, span, checked).is_some();
-        if let Some(text) = r.string(&value, check::header_value)
+        left = left.saturating_sub(name.len());
+        if let Some(text) = r.string(&value, |text| check::header_value(text, left))
             && name_is_right
         {
+            left -= text.len();
             headers.insert(name.to_owned(), text);
         }
     }

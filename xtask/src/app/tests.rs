@@ -294,6 +294,8 @@ fn java_and_http() {
     header("A = \"x\\r\\nB: y\"", "line break");
     header("A = \"x\", a = \"y\"", "is there twice");
     header("Content-Length = \"3\"", "set by the HTTP client");
+    header(&format!("A = \"{}\"", "x".repeat(33_000)), "longer than 32 KiB");
+    header(&format!("A = \"{0}\", B = \"{0}\"", "x".repeat(17_000)), "longer than 32 KiB");
     header("A = 1", "`http.verify.headers.A`: expected a string");
 }
 
