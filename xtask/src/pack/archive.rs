@@ -73,9 +73,9 @@ pub fn prepare_archive(store: &Store, image: &Image, reference: &str, file: &Pat
     // Two processes may write the same archive, and each renames its own.
     let partial = partial(folder)?;
     let mut out = EarlySync::new(Arc::new(partial.as_file().try_clone()?));
-    write_tar(store, image, reference, &mut out)
-        .and_then(|()| Ok(out.finish()?))
-        .with_context(|| format!("cannot write {}", file.display()))?;
+    write_tar(store, image, reference, &mut out).and_then(|()| Ok(out.finish()?)).with_context(|| {
+        format!("cannot write {}; is the disk full? `cargo xtask gc` frees space", file.display())
+    })?;
     partial.as_file().set_permissions(Permissions::from_mode(0o644))?;
     partial.as_file().sync_all()?;
     Ok(Prepared { partial, file: folder.join(name) })

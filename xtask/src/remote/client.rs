@@ -22,6 +22,8 @@ use crate::workers::lock;
 
 /// How many redirects one request follows.
 const REDIRECTS: usize = 5;
+/// How often one request logs in: a token may wear out before it is used, while others use it.
+const LOGINS: usize = 2;
 /// How much of an answer's body is read for an error.
 const ERROR_BODY: u64 = 8 << 10;
 /// What to do where TLS does not come about.
@@ -137,13 +139,13 @@ impl<'a> Client<'a> {
 
     fn send_authorized(&self, ask: &Ask<'_>, uri: &Uri) -> Result<Response<Body>, Failure> {
         let mut used = lock(&self.authorization).clone();
-        let mut fresh = false;
+        let mut logins = 0;
         loop {
             let response = self.send_once(ask, uri, used.as_deref())?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);
             }
-            if fresh {
+            if logins == LOGINS {
                 let refused = self.unexpected(&ask.method, uri, response).into_error();
                 return Err(refused.context(self.about_logins("takes no login of ours")).into());
             }
@@ -151,7 +153,7 @@ impl<'a> Client<'a> {
             // Another thread may have logged in meanwhile; what it was given may be worn out by now.
             if *current == used {
                 *current = Some(Arc::new(self.authorize(&response)?));
-                fresh = true;
+                logins += 1;
             }
             used = current.clone();
         }
