@@ -81,9 +81,9 @@ fn faults_before_the_dump() {
         },
         Fault {
             name: "another answer than 200 on ready",
-            toml: "[http]\nready = \"/status/500\"\n[limits]\nready = \"20s\"\n".into(),
-            says: &["it answered 500: status 500", "/status/500", "within 20s (limits.ready)"],
-            within: 40,
+            toml: "[http]\nready = \"/status/500\"\n[limits]\nready = \"40s\"\n".into(),
+            says: &["it answered 500: status 500", "/status/500", "within 40s (limits.ready)"],
+            within: 60,
         },
         Fault {
             name: "an error in the warm-up",
