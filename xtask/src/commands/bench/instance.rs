@@ -1,7 +1,7 @@
 //! One start that is measured: cold or restored, by the same steps and with the same clock.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
@@ -15,6 +15,7 @@ use crate::process::Limit;
 use crate::rock::Role;
 use crate::rocks::Job;
 use crate::runtime::{Container, ContainerSpec, Runtime};
+use crate::workers::lock;
 
 /// An application that has answered twice: `ready`, and the first request of its warm-up.
 pub struct Instance<'a> {
@@ -101,10 +102,6 @@ fn watched<T>(
         over.store(true, Ordering::Relaxed);
         waited
     })
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// What is sent once `ready` has answered: the beginning of the warm-up, or `ready` again.
