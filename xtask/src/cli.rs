@@ -7,7 +7,14 @@ use clap::{Args, Parser, Subcommand};
 use crate::rock::Role;
 use crate::runtime::{Kind, Publish};
 
+mod explain;
 mod help;
+mod measure;
+mod scan;
+
+pub use explain::Explain;
+pub use measure::{Bench, Capabilities, Soak};
+pub use scan::Scan;
 
 /// From one TOML file per Spring application to a pair of rocks: one that runs the application and dumps it,
 /// warm, and one that brings that very process back in a tenth of a second.
@@ -71,7 +78,7 @@ pub enum Command {
     /// Validate app.toml files; changes nothing
     #[command(after_help = help::CHECK)]
     Check(Apps),
-    /// Write apps/app.schema.json, by which editors complete and check app.toml
+    /// Write apps/app.schema.json, by which editors complete and check app.toml, and the guide's page of its keys
     #[command(after_help = help::SCHEMA)]
     Schema(Schema),
     /// Pack one of the two rocks
@@ -79,7 +86,11 @@ pub enum Command {
     /// Measure cold starts and restores of a pin, interleaved
     Bench(Bench),
     /// Restore again and again, and see that all answer and nothing is left
+    #[command(after_help = help::SOAK)]
     Soak(Soak),
+    /// Find the fewest capabilities and system calls a restore needs, and write them into the pin
+    #[command(after_help = help::CAPABILITIES)]
+    Capabilities(Capabilities),
     /// Say which inputs differ from the pin's, and what `checkpoint` would do again
     #[command(after_help = help::WHY)]
     Why(Why),
@@ -99,6 +110,9 @@ pub enum Command {
     Verify(Verify),
     /// Write what is in a pin's restore rock, package by package, as CycloneDX JSON
     Sbom(Sbom),
+    /// Search a pin's memory and files for secrets: those that app.toml names, and known formats; changes nothing
+    #[command(after_help = help::SCAN)]
+    Scan(Scan),
     /// List the applications and their pins
     List,
     /// Show an application's whole configuration, and where each value comes from
@@ -108,11 +122,16 @@ pub enum Command {
     Completions(Completions),
     /// Write man pages, one for each command
     Man(Man),
+    /// Build the guide, docs/guide, as a small site that works offline
+    Guide,
     /// Run every test: formatting, lints, unit tests, rendered files, real Pebble, end to end in containers
     Test(Test),
     /// Look at this machine: can it checkpoint, and restore what is pinned? Changes nothing
     #[command(after_help = help::DOCTOR)]
     Doctor(Doctor),
+    /// Say why a log ends in a failure, and what to change: logs of CRIU, a CRaC JVM, Pebble, containers
+    #[command(after_help = help::EXPLAIN)]
+    Explain(Explain),
     /// Remove objects of the store that no pin names
     Gc(Gc),
     /// Remove what was made at run time; what pins name is kept
@@ -174,6 +193,9 @@ pub struct Restore {
     /// Restore though this machine lacks what the dumping one had
     #[arg(long)]
     pub force_host: bool,
+    /// A folder of this machine that the application finds at /run/secrets: what it must not know before the dump
+    #[arg(long, value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
     /// Port of this machine that leads to the application [default: the application's own, on 127.0.0.1]
     #[arg(long, value_name = "[[ADDRESS:]PORT:]PORT", value_parser = Publish::parse)]
     pub publish: Option<Publish>,
@@ -202,7 +224,7 @@ pub struct Apps {
 /// Arguments of `schema`.
 #[derive(Debug, Args)]
 pub struct Schema {
-    /// Fail if the file is not as it would be written; change nothing
+    /// Fail if a file is not as it would be written; change nothing
     #[arg(long)]
     pub check: bool,
 }
@@ -217,35 +239,6 @@ pub struct Pack {
     /// Build from this folder, or take this jar, instead of the source in app.toml
     #[arg(long, value_name = "DIR|JAR")]
     pub source: Option<PathBuf>,
-}
-
-/// Arguments of `bench`.
-#[derive(Debug, Args)]
-pub struct Bench {
-    /// The application: a folder of apps/
-    pub app: String,
-    /// How many cold starts
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub cold: usize,
-    /// How many restores
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub restores: usize,
-    /// Compare the medians with those of this earlier report
-    #[arg(long, value_name = "FILE")]
-    pub baseline: Option<PathBuf>,
-    /// Fail unless the application is back this many times as fast as it starts
-    #[arg(long, value_name = "RATIO")]
-    pub fail_below: Option<f64>,
-}
-
-/// Arguments of `soak`.
-#[derive(Debug, Args)]
-pub struct Soak {
-    /// The application: a folder of apps/
-    pub app: String,
-    /// How many restores
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub restores: usize,
 }
 
 /// Arguments of `why`.

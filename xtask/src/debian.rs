@@ -20,9 +20,13 @@ const RECIPE: &str = "1";
 /// What a service never reads. Only files, so that packages still find the folders they link into.
 const EXCLUDED: [&str; 4] =
     ["/usr/share/doc/*/*", "/usr/share/man/*/*", "/usr/share/locale/*/*", "/usr/share/info/*"];
-/// Bytes of a build's clock and of its caches, which would differ from one build to the next.
+/// Bytes of a build's clock and of its caches, which would differ from one build to the next. Started by an ordinary
+/// user, mmdebstrap has apt's configuration in the root's own /tmp and still needs it: without, apt falls back to the
+/// host's folders. It removes that file itself.
 const CLEANED: &str = "rm -rf \"$1\"/var/log/* \"$1\"/var/cache/ldconfig/aux-cache \"$1\"/var/cache/apt/* \
-    \"$1\"/var/lib/apt/lists/* \"$1\"/run/* \"$1\"/tmp/* && rm -f \"$1\"/var/lib/dpkg/*-old \"$1\"/etc/*-";
+    \"$1\"/var/lib/apt/lists/* \"$1\"/run/* && \
+    find \"$1\"/tmp -mindepth 1 -maxdepth 1 ! -name 'mmdebstrap.*' -exec rm -rf {} + && \
+    rm -f \"$1\"/var/lib/dpkg/*-old \"$1\"/etc/*-";
 
 /// A root file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +112,9 @@ impl RootSpec {
             let help = if text.contains("Release file") && text.contains("expired") {
                 "\nThe mirror's Release file is past its date. If you accept an old mirror, set \
                  XTASK_MMDEBSTRAP='--aptopt=Acquire::Check-Valid-Until \"false\"'."
+            } else if !root && text.contains("cannot create") && text.contains("Permission denied") {
+                "\nStarted without root, mmdebstrap works as one of your sub-UIDs, which must be able to enter every \
+                 folder above TMPDIR: unset TMPDIR, or name one as open as /tmp."
             } else {
                 ""
             };

@@ -84,6 +84,10 @@ pub fn differences(before: &Lock, after: &Lock) -> Vec<Row> {
         let archive = lock.class_archive.as_ref();
         archive.map(|archive| ("file".into(), object(&archive.digest, archive.size))).into_iter().collect()
     });
+    section("random numbers", &|lock| {
+        let fresh = lock.fresh_random.as_ref();
+        fresh.map(|fresh| ("provider".into(), object(&fresh.digest, fresh.size))).into_iter().collect()
+    });
     section("host", &|lock| {
         texts([
             ("architecture", lock.host.architecture.clone()),
@@ -97,6 +101,8 @@ pub fn differences(before: &Lock, after: &Lock) -> Vec<Row> {
     let capabilities = &both.map(|lock| &lock.capabilities);
     rows.extend(only("capabilities", "checkpoint", capabilities.map(|granted| names(&granted.checkpoint))));
     rows.extend(only("capabilities", "restore", capabilities.map(|granted| names(&granted.restore))));
+    let refused = |lock: &Lock| lock.system_calls.refused.iter().map(ToString::to_string).collect();
+    rows.extend(only("system calls", "refused", both.map(refused)));
     let rocks = |lock: &Lock| {
         texts([("checkpoint", lock.rocks.checkpoint.short()), ("restore", lock.rocks.restore.short())])
     };

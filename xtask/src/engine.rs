@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::{App, CracEngine, Profile};
+use crate::app::{App, CracEngine, Fallback, Profile};
+use crate::fresh;
 use crate::rock::Role;
 
 /// A Linux capability (capabilities(7)), by its name without `CAP_`.
@@ -42,6 +43,22 @@ impl Capability {
             Capability::Setgid => 6,
             Capability::Setpcap => 8,
             Capability::SysPtrace => 19,
+        }
+    }
+}
+
+impl Capability {
+    /// What it is for, in a few words.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Capability::CheckpointRestore => "clone3 with the PIDs of the dump; /proc/PID/map_files",
+            Capability::DacOverride => "a CRIU that is root writes into the user's folders",
+            Capability::Kill => "a CRIU that is root ends the user's process once it is dumped",
+            Capability::NetAdmin => "repairs TCP sockets",
+            Capability::Setgid => "gives the process its supplementary groups",
+            Capability::Setpcap => "drops capabilities from the bounding set",
+            Capability::Setuid => "a CRIU that is root turns the process into the user's",
+            Capability::SysPtrace => "seizes the process",
         }
     }
 }
@@ -87,6 +104,8 @@ impl fmt::Display for Engine {
 pub enum Seccomp {
     /// The container engine's own profile.
     Default,
+    /// The container's own, [`crate::seccomp::narrowed`] for its pin.
+    Narrowed,
     /// None: CRIU would have to suspend a filter, which needs SYS_ADMIN.
     Unconfined,
 }
@@ -116,8 +135,9 @@ impl Engine {
     pub fn capabilities(self, app: &App, role: Role) -> &'static [Capability] {
         use Capability::*;
         match (self, role) {
-            (Engine::Criu, Role::Checkpoint) => &[CheckpointRestore, NetAdmin, Setgid, Setpcap, SysPtrace],
-            (Engine::Criu, Role::Restore) => &[CheckpointRestore, Setgid, Setpcap],
+            (Engine::Criu, Role::Checkpoint) => &[CheckpointRestore, NetAdmin, SysPtrace],
+            // SETGID and SETPCAP would be needed but for what `memory::unburden` does to the images.
+            (Engine::Criu, Role::Restore) => &[CheckpointRestore],
             // Azul's documentation: neither for the checkpoint nor for the restore.
             (Engine::Crac, _) if app.crac.engine == CracEngine::Warp => &[],
             (Engine::Crac, _) => {
@@ -132,6 +152,11 @@ impl Engine {
             Role::Checkpoint => Seccomp::Unconfined,
             Role::Restore => Seccomp::Default,
         }
+    }
+
+    /// Whether it works where no program can gain a privilege (`no_new_privs`): CRaC's CRIU is root by its setuid bit.
+    pub fn gains_nothing(self) -> bool {
+        self == Engine::Criu
     }
 
     /// Its version, from a rock's packages as `name=version`.
@@ -157,8 +182,9 @@ impl Engine {
     }
 
     /// The scripts a rock of this role holds under `/scripts`.
-    pub fn scripts(self, role: Role) -> &'static [&'static str] {
+    pub fn scripts(self, app: &App, role: Role) -> &'static [&'static str] {
         match (self, role) {
+            (_, Role::Restore) if app.restore.fallback == Fallback::Cold => &["restore.sh"],
             (Engine::Criu, Role::Checkpoint) => &["checkpoint.sh", "settle.sh", "start.sh"],
             // Its JVM collects before it dumps.
             (Engine::Crac, Role::Checkpoint) => &["checkpoint.sh", "start.sh"],
@@ -169,26 +195,21 @@ impl Engine {
 
     /// The script that makes the application small before its dump, where the dump does not do that itself.
     pub fn settles(self) -> Option<&'static str> {
-        self.scripts(Role::Checkpoint).contains(&"settle.sh").then_some("/scripts/settle.sh")
+        (self == Engine::Criu).then_some("/scripts/settle.sh")
     }
 
     /// The command of the service that restores.
     pub fn restore_command(self, app: &App) -> String {
         match self {
-            Engine::Criu => "/scripts/restore.sh".into(),
-            Engine::Crac => {
-                let mut words = vec!["/usr/bin/java".to_owned()];
-                words.extend(crac_engine(app));
-                words.push("-XX:CRaCRestoreFrom=/checkpoint-data".into());
-                words.join(" ")
-            }
+            Engine::Crac if app.restore.fallback == Fallback::Fail => crac_restore(app).join(" "),
+            Engine::Criu | Engine::Crac => "/scripts/restore.sh".into(),
         }
     }
 
     /// Files below /checkpoint-data without which there is nothing to restore. Everything else depends on who dumped.
     pub fn required(self, app: &App) -> &'static [&'static str] {
         match self {
-            Engine::Criu => &["inherit-fd", "inventory.img", "pages-1.img", "pstree.img"],
+            Engine::Criu => &["inherit-fd", "inventory.img", "pages-1.img", "pstree.img", "uptime"],
             // Its form is Azul's own.
             Engine::Crac if app.crac.engine == CracEngine::Warp => &[],
             // `cppath` and `perfdata` went with openjdk/crac's pull request 119.
@@ -196,11 +217,13 @@ impl Engine {
         }
     }
 
-    /// Every option of the JVM, the user's last, so that they win.
-    pub fn jvm_options(self, app: &App) -> Vec<String> {
+    /// Every option of a JVM that starts in a rock of this role, the user's last, so that they win. That of a restore
+    /// rock starts where a restore fails, and is never dumped.
+    pub fn jvm_options(self, app: &App, role: Role) -> Vec<String> {
         let mut options: Vec<String> = match self {
             // The performance data file is mapped from /tmp, where the restored process would miss it.
             Engine::Criu => vec!["-XX:-UsePerfData".into()],
+            Engine::Crac if role == Role::Restore => Vec::new(),
             Engine::Crac => {
                 let crac = &app.crac;
                 let features = crac.cpu_features.as_ref().map(|value| format!("-XX:CPUFeatures={value}"));
@@ -232,6 +255,9 @@ impl Engine {
             Profile::Throughput => options.push("-XX:+UseParallelGC".into()),
             Profile::None => {}
         }
+        if fresh::wanted(app, self) {
+            options.extend(fresh::options());
+        }
         let collector = |option: &String| option.starts_with("-XX:+Use") && option.ends_with("GC");
         if app.java.options.iter().any(collector) {
             // The JVM does not start with two.
@@ -255,6 +281,14 @@ impl Engine {
 
 /// Where a rock holds the rules for open descriptors.
 pub const RESOURCE_POLICIES: &str = "/jars/resource-policies.yaml";
+
+/// The command by which a CRaC JVM restores.
+pub fn crac_restore(app: &App) -> Vec<String> {
+    let mut words = vec!["/usr/bin/java".to_owned()];
+    words.extend(crac_engine(app));
+    words.push("-XX:CRaCRestoreFrom=/checkpoint-data".into());
+    words
+}
 
 /// At the checkpoint and at the restore alike. OpenJDK's older builds call it `CREngine` and know no `warp`.
 fn crac_engine(app: &App) -> Option<String> {

@@ -47,6 +47,12 @@ pub const PODMAN: Need = Need {
         "ca-certificates",
     ],
 };
+/// Holds a Pod of podman's together, in tests; podman's own package only recommends it.
+pub const CATATONIT: Need = Need { program: "catatonit", probe: &[], packages: &["catatonit"] };
+/// Forwards ports to the containers of podman without root, in tests; podman's own package only recommends it.
+pub const SLIRP4NETNS: Need = Need { program: "slirp4netns", probe: &[], packages: &["slirp4netns"] };
+/// Maps the users of those containers, in tests; podman is on many machines without.
+pub const NEWUIDMAP: Need = Need { program: "newuidmap", probe: &[], packages: &["uidmap"] };
 /// Runs containers as well; its daemon is its administrator's to start.
 pub const DOCKER: Need = Need { program: "docker", probe: &[], packages: &["docker.io"] };
 /// Makes root file systems.
@@ -62,6 +68,8 @@ pub const PYTHON: Need = Need {
 };
 /// Sets file capabilities in what the tests' stand-in for rockcraft packs.
 pub const SETCAP: Need = Need { program: "setcap", probe: &[], packages: &["libcap2-bin"] };
+/// Builds what rockcraft would build with a package of its own, in tests.
+pub const JDK: Need = Need { program: "javac", probe: &[], packages: &["default-jdk-headless"] };
 /// Checks rendered scripts, in tests.
 pub const SHELLCHECK: Need = Need { program: "shellcheck", probe: &[], packages: &["shellcheck"] };
 /// Lets a system call fail, or a process die at one, in tests.

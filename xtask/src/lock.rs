@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::engine::{Capability, Engine};
+use crate::fresh::Fresh;
+use crate::seccomp::Family;
 use crate::signature;
 use crate::way::{Packer, Way};
 use crate::workspace::write_whole;
@@ -56,10 +58,19 @@ pub struct Lock {
     /// The archive of the application's classes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub class_archive: Option<LockedArchive>,
+    /// The provider of random numbers in natively packed rocks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fresh_random: Option<Fresh>,
     /// What the restoring machine must agree with.
     pub host: Host,
+    /// What the restored process took when it was proven. Pins of earlier versions of this tool do not say.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub memory: Option<LockedMemory>,
     /// Which capabilities were granted, and sufficed.
     pub capabilities: LockedCapabilities,
+    /// What the restore's filter refuses besides. Nothing, unless somebody asked for it.
+    #[serde(skip_serializing_if = "LockedSystemCalls::is_empty", default)]
+    pub system_calls: LockedSystemCalls,
     /// Manifest digests of the rocks.
     pub rocks: LockedRocks,
     /// The checkpoint data.
@@ -126,6 +137,19 @@ pub struct LockedArchive {
     pub size: u64,
 }
 
+/// Memory of the restored process, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedMemory {
+    /// What it had in memory after the answers that prove it (`Rss` of smaps_rollup).
+    pub resident: u64,
+    /// Its part of that, where pages that several processes have count as one (`Pss`).
+    pub proportional: u64,
+    /// The largest heap that the JVM will make (`MaxHeapSize`), which it fixed before the dump; none where it did not say.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_heap: Option<u64>,
+}
+
 /// Granted at the dump and at the restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -134,6 +158,14 @@ pub struct LockedCapabilities {
     pub checkpoint: Vec<Capability>,
     /// At the restore.
     pub restore: Vec<Capability>,
+}
+
+/// What the filter of the restore lacks of the ordinary one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedSystemCalls {
+    /// Families, sorted.
+    pub refused: Vec<Family>,
 }
 
 /// Manifest digests of the pair.
@@ -192,6 +224,12 @@ pub struct DataFile {
     pub link: Option<String>,
 }
 
+impl LockedSystemCalls {
+    fn is_empty(&self) -> bool {
+        self.refused.is_empty()
+    }
+}
+
 impl Lock {
     /// Who packed and who dumped.
     pub fn way(&self) -> Way {
@@ -233,6 +271,10 @@ impl Lock {
         ensure!(
             lock.data.tree == Data::tree(&lock.data.files, &lock.data.mapped),
             "its list of files was changed by hand"
+        );
+        ensure!(
+            lock.system_calls.refused.is_sorted_by(|one, next| one < next),
+            "its list of refused system calls is not sorted"
         );
         // Its digests are no secret: whoever changes it can write new ones, and its paths are unpacked.
         lock.data.check().context("its list of files")?;

@@ -65,7 +65,7 @@ impl Progress {
         let started = Instant::now();
         match &self.bar {
             Some(bar) => {
-                bar.reset_elapsed();
+                bar.reset();
                 bar.set_message(name.to_owned());
                 bar.enable_steady_tick(Duration::from_millis(100));
             }
@@ -75,12 +75,11 @@ impl Progress {
         let elapsed = started.elapsed();
         if let Some(bar) = &self.bar {
             bar.disable_steady_tick();
-            bar.set_message("");
+            // It goes, so that a result on the standard output does not stand behind it.
+            bar.finish_and_clear();
         }
         if result.is_ok() {
             self.done(name, elapsed);
-        } else if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
         }
         result
     }
@@ -166,4 +165,53 @@ pub fn seconds(duration: Duration) -> String {
 /// An application's log can hold anything; escape sequences must not reach the terminal of its reader.
 pub fn printable(line: &str) -> String {
     line.chars().filter(|c| !c.is_control() || *c == '\t').collect()
+}
+
+/// A line of anybody's log without what a terminal would obey and without what a reader cannot see: its sequences go
+/// whole, so that nothing of them is left to be read as text.
+pub fn plain(line: &str) -> String {
+    let mut chars = line.chars();
+    let mut text = String::with_capacity(line.len());
+    while let Some(c) = chars.next() {
+        match c {
+            '\t' => text.push(' '),
+            '\u{1b}' | '\u{9b}' | '\u{9d}' => {
+                let kind = if c == '\u{1b}' { chars.next() } else { None };
+                match kind.unwrap_or(c) {
+                    // A control sequence ends with a letter, a command of the terminal with BEL or ESC \.
+                    '[' | '\u{9b}' => drop(chars.find(|c| ('@'..='~').contains(c))),
+                    ']' | 'P' | '^' | '_' | 'X' | '\u{9d}' => {
+                        let end = chars.find(|c| matches!(c, '\u{7}' | '\u{1b}' | '\u{9c}'));
+                        if end == Some('\u{1b}') {
+                            chars.next();
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            ' '..='~' => text.push(c),
+            // The standard library knows which characters are printable, but tells only through Debug. The letter before
+            // it keeps combining accents from counting as unprintable.
+            c if !c.is_control() && format!("a{c}").escape_debug().count() == 2 => text.push(c),
+            _ => {}
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn a_terminal_obeys_nothing_of_a_plain_line() {
+        let check = |line: &str, expected: &str| assert_eq!(plain(line), expected, "{line:?}");
+        check("\u{1b}[31mError\u{1b}[0m:\tno", "Error: no");
+        check("a\u{1b}]0;title\u{7}b\u{1b}]8;;http://x\u{1b}\\c", "abc");
+        check("a\u{9b}2Jb\u{9d}0;t\u{9c}c\u{1b}(Bd", "abcBd");
+        check("never ends \u{1b}]0;rest of the line", "never ends ");
+        check("\u{1b}", "");
+        check("a\u{202e}b\u{200b}c\u{0}\u{7f}\rd", "abcd");
+        check("größe 日本 é", "größe 日本 é");
+    }
 }

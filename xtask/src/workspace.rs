@@ -16,17 +16,27 @@ use crate::workers::lock_within;
 pub struct Workspace {
     /// Top of the repository.
     pub root: PathBuf,
+    state: PathBuf,
 }
 
 impl Workspace {
-    /// The repository this tool was compiled in, or the one `XTASK_ROOT` names (tests use a copy).
+    /// A repository with everything made at run time below it.
+    pub fn at(root: PathBuf) -> Workspace {
+        let state = root.join("target/xtask");
+        Workspace { root, state }
+    }
+
+    /// The repository this tool was compiled in, or the one `XTASK_ROOT` names (tests use a copy). `XTASK_STATE` moves what
+    /// is made at run time, as to a larger disk.
     pub fn find() -> Result<Workspace> {
         let root = match std::env::var_os("XTASK_ROOT") {
             Some(root) => PathBuf::from(root),
             None => Path::new(env!("CARGO_MANIFEST_DIR")).join(".."),
         };
         let root = fs::canonicalize(&root).context("the repository this tool belongs to is gone")?;
-        Ok(Workspace { root })
+        let here = Workspace::at(root);
+        let moved = std::env::var_os("XTASK_STATE").and_then(|path| std::path::absolute(path).ok());
+        Ok(Workspace { state: moved.unwrap_or(here.state), ..here })
     }
 
     /// `apps/<app>`.
@@ -45,13 +55,24 @@ impl Workspace {
     }
 
     /// What is in [`Workspace::state`].
-    pub const STATE: [&str; 10] =
-        ["cache", "man", "memo", "reports", "rockcraft", "rocks", "store", "tmp", "locks", "CACHEDIR.TAG"];
+    pub const STATE: [&str; 12] = [
+        "cache",
+        "guide",
+        "logs",
+        "man",
+        "memo",
+        "reports",
+        "rockcraft",
+        "rocks",
+        "store",
+        "tmp",
+        "locks",
+        "CACHEDIR.TAG",
+    ];
 
-    /// Everything made at run time. `XTASK_STATE` moves it, as to a larger disk.
+    /// Everything made at run time.
     pub fn state(&self) -> PathBuf {
-        let moved = std::env::var_os("XTASK_STATE").and_then(|path| std::path::absolute(path).ok());
-        moved.unwrap_or_else(|| self.root.join("target/xtask"))
+        self.state.clone()
     }
 
     /// A folder below [`Workspace::state`], created if need be.

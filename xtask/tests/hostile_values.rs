@@ -150,13 +150,13 @@ fn check_shells(app: &App, field: &str) -> Result<u32, TestCaseError> {
     }
     let files = native_files(&TEMPLATES, app, Engine::Criu, Role::Checkpoint).expect("native files");
     let script = text(&files, "scripts/start.sh");
-    let options = Engine::Criu.jvm_options(app);
+    let options = Engine::Criu.jvm_options(app, Role::Checkpoint);
     let mut expected = options.clone();
     expected.extend(["-jar".to_owned(), format!("/jars/{}.jar", app.name)]);
     expected.extend(app.java.arguments.iter().cloned());
     prop_assert_eq!(java_words(app, script), expected);
-    let line = script.lines().find(|line| line.starts_with("  /usr/bin/java ")).expect("java");
-    let line = line.trim_start_matches("  /usr/bin/").trim_end_matches('\\');
+    let line = script.lines().find(|line| line.starts_with("    /usr/bin/java ")).expect("java");
+    let line = line.trim_start_matches("    /usr/bin/").trim_end_matches('\\');
     prop_assert_eq!(words_of("sh", "java", line), options);
     Ok(2)
 }

@@ -8,7 +8,8 @@ use xtask::app::Source;
 use xtask::digest::Digest;
 use xtask::engine::Engine;
 use xtask::lock::Lock;
-use xtask::render::{Files, render};
+use xtask::render::{File, Files, render};
+use xtask::seccomp::{Family, narrowed};
 use xtask::way::Way;
 
 mod support {
@@ -82,12 +83,14 @@ fn what_a_pin_changes() {
                 "checkpoint/rockcraft.yaml",
                 "restore/compose.yaml",
                 "restore/data.manifest",
+                "restore/kubernetes.yaml",
                 "restore/mapped.sha256",
                 "restore/rockcraft.yaml",
             ],
             _ => &[
                 "restore/compose.yaml",
                 "restore/data.manifest",
+                "restore/kubernetes.yaml",
                 "restore/mapped.sha256",
                 "restore/rockcraft.yaml",
             ],
@@ -115,4 +118,32 @@ fn what_a_pin_changes() {
         let other = render(&TEMPLATES, &app, Some(&pin)).unwrap();
         assert!(!other.contains_key(Path::new("restore/data.manifest")), "{name}");
     }
+}
+
+/// A pin that refuses system calls has them in the filter, and says so where the filter is named; nothing else changes.
+#[test]
+fn what_refused_system_calls_change() {
+    let app = app("shop", "source.jar = \"app.jar\"\n");
+    let mut pin = Lock::parse(include_str!("support/sample.lock")).unwrap();
+    let before = render(&TEMPLATES, &app, Some(&pin)).unwrap();
+    pin.system_calls.refused = vec![Family::Ptrace, Family::SystemVIpc];
+    let after = render(&TEMPLATES, &app, Some(&pin)).unwrap();
+    let mut shown = String::new();
+    for (path, file) in &after {
+        let lines = |file: &File| -> Vec<String> {
+            String::from_utf8(file.bytes.clone()).unwrap().lines().map(String::from).collect()
+        };
+        let (old, new) = (lines(&before[path]), lines(file));
+        if old != new && !path.ends_with("seccomp.json") {
+            let _ = writeln!(shown, "=== {}", path.display());
+            let gone = old.iter().filter(|line| !new.contains(line)).map(|line| format!("-{line}\n"));
+            let come = new.iter().filter(|line| !old.contains(line)).map(|line| format!("+{line}\n"));
+            shown.extend(gone.chain(come));
+        }
+    }
+    insta::assert_snapshot!(shown);
+    let filter = text(&after, "restore/seccomp.json");
+    let template = include_str!("../../templates/seccomp.json");
+    assert_eq!(filter, narrowed(template, &pin.system_calls.refused).unwrap());
+    assert_eq!(text(&before, "restore/seccomp.json"), template);
 }

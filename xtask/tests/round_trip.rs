@@ -40,7 +40,7 @@ proptest! {
     #[test]
     fn start_hands_over_every_word(app in any_app()) {
         let engine = Engine::Criu;
-        let mut expected = engine.jvm_options(&app);
+        let mut expected = engine.jvm_options(&app, Role::Checkpoint);
         expected.extend(["-jar".to_owned(), format!("/jars/{}.jar", app.name)]);
         expected.extend(app.java.arguments.iter().cloned());
         let files = native_files(&TEMPLATES, &app, engine, Role::Checkpoint).expect("native files");

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use xtask::app::{load_text, names, schema};
+use xtask::app::{load_text, names, reference, schema};
 
 mod support {
     pub mod apps;
@@ -29,6 +29,8 @@ fn texts() -> Vec<String> {
 fn it_is_fresh() {
     let text = std::fs::read_to_string(root().join("apps/app.schema.json")).unwrap_or_default();
     assert!(text == schema(), "apps/app.schema.json is not fresh; run `cargo xtask schema`");
+    let page = std::fs::read_to_string(root().join("docs/guide/configuration.md")).unwrap_or_default();
+    assert!(page == reference(), "docs/guide/configuration.md is not fresh; run `cargo xtask schema`");
 }
 
 #[test]
@@ -48,6 +50,20 @@ const LINES: &[(bool, &str)] = &[
     ),
     (true, "http.verify = [{ path = \"/a\", headers = { Accept = \"*/*\" } }]"),
     (true, "limits.dump = \"1m 30s\"\ncheckpoint.ghost-limit = \"1 GiB\""),
+    (
+        true,
+        "secrets.db-password = { environment = \"DB_PASSWORD\" }\nsecrets.key = { file = \"/run/secrets/key\" }\n\
+         secrets.allow = [{ id = \"secret/key:0123abcd\", reason = \"of the tests\" }]",
+    ),
+    (false, "secrets.db-password = \"hunter2\""),
+    (false, "secrets.db-password = {}"),
+    (false, "secrets.db-password = { environment = \"A\", file = \"/a\" }"),
+    (false, "secrets.db-password = { value = \"hunter2\" }"),
+    (false, "secrets.allow = [{ id = \"jwt:0123abcd\" }]"),
+    (false, "secrets.allow = [{ id = \"jwt:0123abcd\", reason = \" \" }]"),
+    (false, "secrets.allow = [{ id = \"jwt\", reason = \"a\" }]"),
+    (true, "restore.fallback = \"cold\""),
+    (false, "restore.fallback = \"warm\""),
     (true, "pin.remote = \"registry.example.com/team/pins\""),
     (false, "sumary = \"a\""),
     (false, "http.redy = \"/\""),

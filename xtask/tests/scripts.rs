@@ -16,7 +16,7 @@ mod support {
 }
 
 use support::apps::{ZIPKIN, app, rendered, samples};
-use support::script::{bash, output, program, spawn, start, stubs};
+use support::script::{alive, bash, output, program, spawn, start, stubs};
 
 /// Every script of every sample, in a folder of its own; its path and whether it is for `bash`.
 fn every_script() -> (TempDir, Vec<(String, bool)>) {
@@ -121,18 +121,6 @@ impl Running {
     }
 }
 
-/// The processes of a group. One that has ended and waits for PID 1 to bury it is none.
-fn alive(group: Pid) -> Vec<String> {
-    let stats = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("stat"));
-    let stats = stats.filter_map(|path| fs::read_to_string(path).ok());
-    let living = |stat: &String| {
-        let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-        let state = fields.next();
-        state != Some("Z") && fields.nth(1) == Some(&group.as_raw_nonzero().to_string())
-    };
-    stats.filter(living).collect()
-}
-
 #[test]
 fn the_end_of_the_jvm_is_the_end_of_the_script() {
     let check = |java: &str, code: i32| {
@@ -222,6 +210,11 @@ fn the_pid_is_high() {
 
 /// `restore.sh` of zipkin with this text as criu; `run` and the checkpoint data are below the stubs.
 fn restore_with(criu: &str) -> (ExitStatus, String, String) {
+    restore_after(criu, "5000.17 9000.00", "5000")
+}
+
+/// As [`restore_with`], on a machine that has been up for `up`, of a process dumped on one that had been for `dumped`.
+fn restore_after(criu: &str, up: &str, dumped: &str) -> (ExitStatus, String, String) {
     let stubs = stubs("");
     let folder = stubs.path().display().to_string();
     program(&stubs.path().join("criu"), &criu.replace("$RUN", &format!("{folder}/run")));
@@ -230,7 +223,12 @@ fn restore_with(criu: &str) -> (ExitStatus, String, String) {
     let file = &rendered(&app)[Path::new("restore/scripts/restore.sh")];
     let text = String::from_utf8(file.bytes.clone()).unwrap();
     let text = text.replace("run=/run/zipkin", &format!("run={folder}/run"));
+    let text = text.replace("/checkpoint-data/$file", &format!("{folder}/$file"));
     let text = text.replace("</checkpoint-data/inherit-fd", &format!("<{folder}/inherit-fd"));
+    fs::write(stubs.path().join("up"), format!("{up}\n")).unwrap();
+    fs::write(stubs.path().join("uptime"), format!("{dumped}\n")).unwrap();
+    let text = text.replace("</proc/uptime", &format!("<{folder}/up"));
+    let text = text.replace("</checkpoint-data/uptime", &format!("<{folder}/uptime"));
     let script = stubs.path().join("script.sh");
     program(&script, &text);
     let mut command = Command::new("sh");
@@ -247,6 +245,18 @@ fn a_restore_ends_as_the_restored_process_does() {
     let (status, _, err) = restore_with("#!/bin/sh\n: >$RUN/stats-restore\n");
     assert_eq!((status.code(), err.as_str()), (Some(1), "restore: zipkin ended by itself\n"));
     assert!(out.contains("--inherit-fd fd[1]:pipe:[11] --inherit-fd fd[2]:pipe:[12] "), "{out}");
+}
+
+#[test]
+fn a_machine_that_has_just_been_started_is_warned_of() {
+    let check = |up: &str, dumped: &str, expected: &str| {
+        let (status, _, err) = restore_after("#!/bin/sh\n: >$RUN/stats-restore\nexit 9\n", up, dumped);
+        assert_eq!(status.code(), Some(9), "it is restored all the same: {err}");
+        assert_eq!(err.lines().next().unwrap_or_default().split(':').nth(2).unwrap_or_default(), expected);
+    };
+    check("50000.99 1.00", "50000", "");
+    check("864000.00 1.00", "50000", "");
+    check("10000.50 1.00", "50000", " this machine was started 40000 s too late");
 }
 
 #[test]

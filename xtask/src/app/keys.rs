@@ -11,8 +11,10 @@ pub const TOP: &[&str] = &[
     "java",
     "http",
     "environment",
+    "secrets",
     "rock",
     "checkpoint",
+    "restore",
     "pin",
     "limits",
 ];
@@ -20,9 +22,11 @@ pub const TOP: &[&str] = &[
 /// The tables of app.toml and their keys. `environment` is absent, its keys are the user's.
 pub const TABLES: &[(&str, &[&str])] = &[
     ("source", &["git", "commit", "build", "jar", "maven", "sha256", "directory"]),
-    ("java", &["version", "profile", "options", "arguments"]),
+    ("java", &["version", "profile", "fresh-random", "options", "arguments"]),
     ("http", &["port", "ready", "warm-up", "verify"]),
     ("crac", &["engine", "cpu-features", "resource-policies", "ignored-descriptors"]),
+    // Its other keys are the user's.
+    ("secrets", &["allow"]),
     (
         "rock",
         &[
@@ -39,9 +43,16 @@ pub const TABLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("checkpoint", &["min-pid", "ghost-limit", "memory"]),
+    ("restore", &["fallback"]),
     ("pin", &["remote", "signed-by"]),
     ("limits", &["build", "ready", "warm-up", "dump", "restore", "request"]),
 ];
+
+/// The keys of a secret.
+pub const SECRET: &[&str] = &["environment", "file"];
+
+/// The keys of a finding that is allowed.
+pub const ALLOWED: &[&str] = &["id", "reason"];
 
 /// The keys of a request written as a table.
 pub const REQUEST: &[&str] = &["path", "method", "headers", "body", "status", "repeat"];

@@ -97,6 +97,7 @@ pub fn load_text(name: &str, folder: &Path, file_label: &str, text: &str) -> Res
     // A reader corrects a file from top to bottom; what has no place in it comes last.
     reader.problems.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
     let shown = reader.secrets.iter().fold(text.to_owned(), hide);
+    let shown = reader.hidden.iter().fold(shown, |text, span| stars(&text, span.clone()));
     fail(reader.problems, shown)
 }
 

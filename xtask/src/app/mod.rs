@@ -4,21 +4,25 @@
 //! applied, every name is safe to use as a file, container, service or YAML name.
 //!
 //! `raw` reads a spanned document, `keys` lists the keys there are, `check`, `check_rock`,
-//! `check_source` and `check_pin` say what a value may be, `resolve` and `resolve_rock` name each key with its default and its check,
+//! `check_source`, `check_pin` and `check_restore` say what a value may be, `resolve` and `resolve_rock` name each key with its default and its check,
 //! `setting` turns values back into TOML, `load` knows files. `draft` writes a first app.toml, `given` checks what is given
-//! for it on the command line, `schema` tells editors all of this.
+//! for it on the command line, `schema` tells editors all of this, and `reference` the guide's readers.
 
 mod check;
 mod check_pin;
+mod check_restore;
 mod check_rock;
+mod check_secrets;
 mod check_source;
 mod draft;
 mod given;
 mod keys;
 mod load;
 mod raw;
+mod reference;
 mod resolve;
 mod resolve_rock;
+mod resolve_secrets;
 mod schema;
 mod setting;
 #[cfg(test)]
@@ -35,6 +39,7 @@ pub use check_rock::has_crac;
 pub use draft::draft;
 pub use given::{given_commit, given_git, given_maven};
 pub use load::{Loaded, check_name, load, load_text, names};
+pub use reference::reference;
 pub use schema::schema;
 pub use setting::{Origin, Setting};
 
@@ -55,6 +60,8 @@ pub struct App {
     pub http: Http,
     /// Environment of the application's service. Frozen into the checkpoint.
     pub environment: BTreeMap<String, String>,
+    /// Which values must not be in the dump.
+    pub secrets: Secrets,
     /// What the rocks are called and made of.
     pub rock: RockSettings,
     /// Who checkpoints: CRIU with a stock JDK, or a CRaC JDK.
@@ -65,6 +72,8 @@ pub struct App {
     pub crac: Crac,
     /// How the dump is made.
     pub checkpoint: CheckpointSettings,
+    /// How the restore rock starts.
+    pub restore: RestoreSettings,
     /// Where pins are kept, and whose are trusted.
     pub pin: PinSettings,
     /// Upper bounds of every wait.
@@ -127,6 +136,9 @@ pub struct Java {
     pub version: u8,
     /// Which options the tool adds for a small checkpoint.
     pub profile: Profile,
+    /// Whether random numbers are the kernel's at every call, and seeds are renewed after a restore. A CRaC JDK does
+    /// that by itself.
+    pub fresh_random: bool,
     /// Options placed after the profile's, so that they win.
     pub options: Vec<String>,
     /// Arguments of the application, after `-jar app.jar`.
@@ -184,6 +196,34 @@ pub struct Request {
     pub status: u16,
     /// How many times it is sent, 1 to 100000.
     pub repeat: u32,
+}
+
+/// Which values must not be in the dump, and which of the findings may be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Secrets {
+    /// Where the machine that scans has each secret's value. The value itself is never in app.toml.
+    pub named: BTreeMap<String, SecretFrom>,
+    /// Findings of a scan that are no reason to refuse the dump.
+    pub allow: Vec<Allowed>,
+}
+
+/// Where the value of a secret is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretFrom {
+    /// In a variable of the scanning tool's own environment.
+    Environment(String),
+    /// It is the content of a file, but for a line break at the end. From the application's folder, or absolute.
+    File(PathBuf),
+}
+
+/// A finding that may be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Allowed {
+    /// What a scan calls it: `RULE:DIGEST`.
+    pub id: String,
+    /// Why it may be in the dump.
+    pub reason: String,
 }
 
 /// What the rocks are called and made of.
@@ -283,6 +323,23 @@ pub struct CheckpointSettings {
     pub ghost_limit: ByteSize,
     /// What a restore does with the dumped memory.
     pub memory: Memory,
+}
+
+/// How the restore rock starts.
+#[derive(Debug, Clone, Serialize)]
+pub struct RestoreSettings {
+    /// What it does where the restore fails.
+    pub fallback: Fallback,
+}
+
+/// What a restore rock does where its restore fails or hangs, or the restored process is not well in its first seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fallback {
+    /// It ends, and with it the container.
+    Fail,
+    /// It starts the application the ordinary way, and says so.
+    Cold,
 }
 
 /// Where pins are kept, and whose are trusted.

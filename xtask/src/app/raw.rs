@@ -77,6 +77,13 @@ impl<'t> Value<'t> {
         self.toml.is_str()
     }
 
+    /// What is written at a place below it, where it is a table.
+    pub fn inner_spans(&self, known: &[&str]) -> Vec<Range<usize>> {
+        let DeValue::Table(entries) = self.toml else { return vec![self.span.clone()] };
+        let unknown = entries.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref()));
+        unknown.map(|(_, value)| value.span()).collect()
+    }
+
     /// Whether it is a table.
     pub fn is_table(&self) -> bool {
         self.toml.is_table()
@@ -94,14 +101,16 @@ pub struct Reader<'a> {
     pub problems: Vec<Problem>,
     /// Every value so far.
     pub settings: Vec<Setting>,
-    /// Bytes which must not be shown in an error.
+    /// Bytes of URLs whose credentials must not be shown in an error.
     pub secrets: Vec<Range<usize>>,
+    /// Bytes of which nothing must be shown.
+    pub hidden: Vec<Range<usize>>,
 }
 
 impl<'a> Reader<'a> {
     /// Reads from `text`.
     pub fn new(text: &'a str) -> Self {
-        Reader { text, problems: Vec::new(), settings: Vec::new(), secrets: Vec::new() }
+        Reader { text, problems: Vec::new(), settings: Vec::new(), secrets: Vec::new(), hidden: Vec::new() }
     }
 
     /// The top of the file.
@@ -231,6 +240,14 @@ impl<'a> Reader<'a> {
         let beyond = if digits.as_str().starts_with('-') { i64::MIN } else { i64::MAX };
         let number = i64::from_str_radix(digits.as_str(), digits.radix()).unwrap_or(beyond);
         self.checked(value, check(number))
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&mut self, value: &Value<'_>) -> Option<bool> {
+        match value.toml {
+            DeValue::Boolean(it) => Some(*it),
+            _ => self.wrong_type(value, "`true` or `false`"),
+        }
     }
 
     /// An array each element of which is read by `each`. All elements are read, whatever is wrong with one.

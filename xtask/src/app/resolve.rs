@@ -11,8 +11,9 @@ use super::keys::REQUEST;
 use super::raw::{Reader, Table, Value};
 use super::setting::{Origin, Show};
 use super::{
-    App, Build, CheckpointSettings, EngineChoice, Http, Java, Limits, Memory, PackerChoice, PinSettings,
-    Profile, Request, Source, check, check_pin, check_rock, check_source, resolve_rock,
+    App, Build, CheckpointSettings, EngineChoice, Fallback, Http, Java, Limits, Memory, PackerChoice,
+    PinSettings, Profile, Request, RestoreSettings, Source, check, check_pin, check_restore, check_rock,
+    check_source, resolve_rock, resolve_secrets,
 };
 
 const KINDS: &str = "expected one of `git`, `maven`, `directory` or `jar`";
@@ -45,8 +46,10 @@ pub fn app(r: &mut Reader<'_>, root: &DeTable<'_>, name: &str, folder: &Path) ->
         java: java(r, &top),
         http: http(r, &top),
         environment: environment(r, &top),
+        secrets: resolve_secrets::secrets(r, &top),
         rock: resolve_rock::rock(r, &top, name, folder),
         checkpoint: checkpoint(r, &top),
+        restore: restore(r, &top),
         pin: pin(r, &top),
         limits: limits(r, &top),
     };
@@ -183,6 +186,12 @@ fn java(r: &mut Reader<'_>, top: &Table<'_>) -> Java {
             fixed(Profile::Small, "fewest bytes to dump and to read back"),
             |r, v| r.string(v, |text| check::choice(text, check::PROFILES)),
         ),
+        fresh_random: r.setting(
+            &t,
+            "fresh-random",
+            fixed(true, "two restores must not share random numbers"),
+            |r, v| r.boolean(v),
+        ),
         options: r.setting(&t, "options", fixed(Vec::new(), "none beyond the profile's"), |r, v| {
             r.strings(v, check::jvm_option)
         }),
@@ -318,6 +327,19 @@ fn checkpoint(r: &mut Reader<'_>, top: &Table<'_>) -> CheckpointSettings {
             fixed(Memory::Mapped, "a restore reads what it touches, and no more"),
             |r, v| r.string(v, |text| check::choice(text, check::MEMORIES)),
         ),
+    }
+}
+
+fn restore(r: &mut Reader<'_>, top: &Table<'_>) -> RestoreSettings {
+    let t = r.table(top, "restore");
+    // Not `cold`: a pin that no longer restores would look like a slow day, and a cold start needs time, CPU and
+    // settings that whoever runs a restore rock has not planned for. Whoever has, says so.
+    let fallback =
+        fixed(Fallback::Fail, "a pin that does not restore is seen at once, and not as a slow start");
+    RestoreSettings {
+        fallback: r.setting(&t, "fallback", fallback, |r, v| {
+            r.string(v, |text| check::choice(text, check_restore::FALLBACKS))
+        }),
     }
 }
 

@@ -114,6 +114,12 @@ macro_rules! show_integers {
 
 show_integers!(u8, u16, u32);
 
+impl Show for bool {
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Show for Duration {
     fn show(&self) -> String {
         humantime::format_duration(*self).to_string().show()

@@ -2,6 +2,7 @@
 
 mod properties;
 mod right;
+mod secrets;
 mod together;
 
 use std::path::Path;
@@ -28,6 +29,7 @@ jar = "target/*-SNAPSHOT.jar"
 [java]
 version = 17
 profile = "none"
+fresh-random = false
 options = ["-XX:+UseSerialGC", "-Dgreeting=grüß \"Gott\""]
 arguments = ["--debug"]
 
@@ -44,6 +46,11 @@ verify = ["/vets.html"]
 [environment]
 GREETING = "two\nlines\ttab \u001b"
 EMPTY = ""
+
+[secrets]
+db-password = { environment = "DB_PASSWORD" }
+tls-key = { file = "/run/secrets/tls.pem" }
+allow = [{ id = "jwt:1a2b3c4d", reason = "of the test realm" }, { id = "variable/API_KEY:00ff00ff", reason = "\"public\"" }]
 
 [rock]
 checkpoint-name = "clinic-c"
@@ -65,6 +72,9 @@ ignored-descriptors = ["7", "/dev/random"]
 min-pid = 2000
 ghost-limit = "1.5 MiB"
 memory = "read"
+
+[restore]
+fallback = "cold"
 
 [pin]
 remote = "registry.example.com:5000/team/pins"
@@ -133,7 +143,7 @@ fn unknown_keys() {
     line("http.warm_up = []", &["did you mean `warm-up`?"]);
     line("port = 80", &["unknown key `port` at the top", "`port` belongs in `[http]`"]);
     line("http.version = 17", &["belongs at the top, before the first `[table]` or in `[java]`"]);
-    line("java.colour = 1", &["expected `version`, `profile`, `options` or `arguments`"]);
+    line("java.colour = 1", &["expected `version`, `profile`, `fresh-random`, `options` or `arguments`"]);
     line("http.verify = [{ path = \"/\", staus = 200 }]", &["`staus` in `http.verify`", "mean `status`?"]);
     line("\"\\u001b[2J\" = 1", &["unknown key `\\u{1b}[2J`"]);
     line("kubernetes = {}", &["unknown key `kubernetes`", "expected `summary`, `version`"]);
@@ -259,6 +269,7 @@ fn maven() {
 #[test]
 fn java_and_http() {
     line("java.version = 8", &["`java.version` is 8", "`17`, `21`, `25` or `26`"]);
+    line("java.fresh-random = \"yes\"", &["expected `true` or `false`"]);
     line("java.profile = \"smal\"", &["did you mean `small`?"]);
     line("java.profile = \"throughout\"", &["did you mean `throughput`?"]);
     line("checkpoint.memory = \"maped\"", &["did you mean `mapped`?"]);

@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
 
+use super::footprint::max_heap;
 use super::life::{Life, with_running};
 use super::{Dumped, collect, dump_service};
-use crate::app::{App, Memory};
+use crate::app::Memory;
 use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::lock::{DataFile, MappedFile};
@@ -28,6 +29,7 @@ pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) ->
         if let Some(script) = way.engine.settles() {
             life.settle(script)?;
         }
+        let max_heap = life.max_heap()?;
         let answers = verify(life).context("http.verify, before the dump")?;
         let jar = match jar {
             Some(jar) => jar.clone(),
@@ -42,8 +44,12 @@ pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) ->
             // A CRaC JVM has ways of its own.
             (Engine::Criu, Memory::Read) | (Engine::Crac, _) => files,
         };
+        let files = match way.engine {
+            Engine::Criu => memory::unburden(&session.store, files).context("the dump's credentials")?,
+            Engine::Crac => files,
+        };
         let mapped = life.mapped().context("the list of mapped files")?;
-        Ok(Dumped { pid, cold: life.start, froze, files, mapped, answers, jar })
+        Ok(Dumped { pid, cold: life.start, froze, max_heap, files, mapped, answers, jar })
     })
 }
 
@@ -65,6 +71,13 @@ impl Life<'_> {
     pub fn dump(&self) -> Result<(u32, Duration)> {
         self.trigger()?;
         self.wait_for_dump()
+    }
+
+    /// The largest heap that the JVM will make, where `settle.sh` has asked it.
+    fn max_heap(&self) -> Result<Option<u64>> {
+        let file = format!("/run/{}/jcmd.log", self.app.name);
+        let ran = self.container.exec(&["cat", &file], &Limit::quick())?;
+        Ok(max_heap(&ran.stdout))
     }
 
     /// The jar that runs, out of its container.
@@ -110,7 +123,7 @@ impl Life<'_> {
                 let (pid, millis) = numbers.split_once(' ').context("the dump names PID and milliseconds")?;
                 Ok((pid.parse()?, Duration::from_millis(millis.parse()?)))
             }
-            Some(("failed", reason)) => bail!("the dump failed: {reason}{}", remedy(reason, self.app)),
+            Some(("failed", reason)) => bail!("the dump failed: {reason}"),
             _ => bail!("the dump says neither `complete` nor `failed` but {said:?} ({})", ran.stderr.trim()),
         }
     }
@@ -131,18 +144,6 @@ fn parse_sums(text: &str) -> Result<Vec<MappedFile>> {
     files.sort();
     ensure!(!files.is_empty(), "it is empty");
     Ok(files)
-}
-
-/// What to do about CRIU's commonest complaints at a dump.
-fn remedy(reason: &str, app: &App) -> String {
-    if reason.contains("ghost file") {
-        return format!(
-            "\na file that was deleted while the application still uses it is larger than checkpoint.ghost-limit \
-             ({}); raise it in apps/{}/app.toml",
-            app.checkpoint.ghost_limit, app.name
-        );
-    }
-    String::new()
 }
 
 /// Sends every request and returns the digests of the answers.

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::{Log, Start};
+use super::{Log, Start, failed};
 use crate::app::{App, Request};
 use crate::diagnostic::causes;
 use crate::digest::Digest;
+use crate::engine::Seccomp;
 use crate::http::{Answer, Client, get};
 use crate::interrupt;
 use crate::pebble;
@@ -47,7 +48,7 @@ pub fn with_running<T>(
     let Job { session, app, .. } = *job;
     let publish = runtime.publish(app.http.port)?;
     let port = publish.host.context("a port of this machine")?;
-    let mut spec = spec(job, Role::Checkpoint, image);
+    let mut spec = spec(job, Role::Checkpoint, image)?;
     spec.publish = vec![publish];
     spec.environment = extra.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
     let asked = SystemTime::now();
@@ -69,25 +70,33 @@ pub fn with_running<T>(
         log.finish(follower);
         worked.map_err(|error| match interrupt::received() {
             Some(_) => error,
-            None => anyhow!("{}\n{}", causes(&error), log.tail()),
+            None => failed(job, Role::Checkpoint, &container, &causes(&error), &log.tail()),
         })
     })
 }
 
-/// A container of one of the two rocks, with the capabilities that its role needs and no more.
-pub fn spec(job: &Job<'_>, role: Role, image: &str) -> ContainerSpec {
+/// A container of one of the two rocks, with the capabilities that its role needs and no more, under the filter that its
+/// pin says.
+pub fn spec(job: &Job<'_>, role: Role, image: &str) -> Result<ContainerSpec> {
     let Job { session, app, way, .. } = *job;
     let mut spec = ContainerSpec::new(format!("{}-{}", app.name, role.folder()), image);
-    spec.capabilities = way.engine.capabilities(app, role).to_vec();
+    spec.capabilities = job.capabilities(role).to_vec();
     spec.seccomp = way.engine.seccomp(role);
+    spec.no_new_privileges = way.engine.gains_nothing();
     spec.profile = Some(session.workspace.templates().join(SECCOMP));
     if role == Role::Restore {
         let (name, value) = pebble::PERSIST;
         spec.environment.insert(name.into(), value.into());
+        if !job.refused.is_empty() {
+            // Not the rendered file, which anybody may have changed.
+            let (filter, _) = session.store.add_bytes(job.templates.filter(job.refused)?.as_bytes())?;
+            spec.seccomp = Seccomp::Narrowed;
+            spec.profile = Some(session.store.path(&filter));
+        }
     }
     // The services' logs on the container's own output; rockcraft's rocks do not say so themselves.
     spec.words = vec!["--verbose".into()];
-    spec
+    Ok(spec)
 }
 
 fn ready(
@@ -114,6 +123,24 @@ fn ready(
     Start::until(up, asked, container)
 }
 
+/// Sends the warm-up requests, each of which must be answered as it says. `ask` sends one.
+pub fn warm_up(app: &App, client: &Client, ask: impl Fn(&Client, &Request) -> Result<Answer>) -> Result<()> {
+    let limit = app.limits.warm_up;
+    let started = Instant::now();
+    for request in &app.http.warm_up {
+        for _ in 0..request.repeat {
+            interrupt::check()?;
+            let sent = ask(&client.within(limit.saturating_sub(started.elapsed())), request);
+            if sent.is_err() && started.elapsed() >= limit {
+                let what = "the warm-up (http.warm-up)".to_owned();
+                return Err(TimedOut { what, limit: Limit::new("limits.warm-up", limit) }.into());
+            }
+            sent.context("the warm-up (http.warm-up) failed")?;
+        }
+    }
+    Ok(())
+}
+
 impl Life<'_> {
     /// Takes one file out of the container into the store.
     pub fn take_file(&self, store: &Store, file: &str, limit: &Limit) -> Result<(Digest, u64)> {
@@ -126,20 +153,7 @@ impl Life<'_> {
 
     /// Sends the warm-up requests.
     pub fn warm_up(&self) -> Result<()> {
-        let limit = self.app.limits.warm_up;
-        let started = Instant::now();
-        for request in &self.app.http.warm_up {
-            for _ in 0..request.repeat {
-                interrupt::check()?;
-                let sent = self.expect(&self.client.within(limit.saturating_sub(started.elapsed())), request);
-                if sent.is_err() && started.elapsed() >= limit {
-                    let what = "the warm-up (http.warm-up)".to_owned();
-                    return Err(TimedOut { what, limit: Limit::new("limits.warm-up", limit) }.into());
-                }
-                sent.context("the warm-up (http.warm-up) failed")?;
-            }
-        }
-        Ok(())
+        warm_up(self.app, &self.client, |client, request| self.expect(client, request))
     }
 
     /// Makes the application small, and then warm once more: after a collection the next request of each kind pays

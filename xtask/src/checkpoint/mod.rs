@@ -10,17 +10,23 @@ use crate::lock::{DataFile, MappedFile};
 use crate::runtime::Container;
 use crate::source::Jar;
 
+mod came_up;
 pub mod collect;
 mod dump;
+mod failed;
+mod footprint;
 mod life;
 mod log;
 mod prove;
 mod train;
 
+pub use came_up::{COLD_START, CameUp, came_up};
 pub use dump::dump;
-pub use life::{Life, spec, with_running};
+pub use failed::failed;
+pub use footprint::{Memory, footprint};
+pub use life::{Life, spec, warm_up, with_running};
 pub use log::Log;
-pub use prove::{Running, prove, start_restored};
+pub use prove::{Outside, Proven, Running, prove, prove_same, start, start_restored};
 pub use train::train;
 
 /// How long a start took, up to the first correct answer.
@@ -51,6 +57,8 @@ pub struct Dumped {
     pub cold: Start,
     /// Processes frozen to killed, as the dump itself measured it.
     pub froze: Duration,
+    /// The largest heap that the JVM will make, in bytes, where it said so.
+    pub max_heap: Option<u64>,
     /// Every file of the checkpoint, in the store.
     pub files: Vec<DataFile>,
     /// Files of the image that the process has mapped.

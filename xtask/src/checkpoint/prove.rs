@@ -2,10 +2,11 @@
 
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::Start;
 use super::life::spec;
+use super::{CameUp, Memory, Start, came_up, failed, footprint};
+use crate::app::{App, Fallback};
 use crate::diagnostic::causes;
 use crate::digest::Digest;
 use crate::http::Client;
@@ -13,9 +14,20 @@ use crate::interrupt;
 use crate::process::Limit;
 use crate::rock::Role;
 use crate::rocks::Job;
-use crate::runtime::{Container, Publish, Runtime};
+use crate::runtime::{Container, Mount, Publish, Runtime};
 
-/// A restored application that has answered.
+/// What a container of a restore rock has to do with this machine.
+#[derive(Default)]
+pub struct Outside {
+    /// Where it answers; any free port without it.
+    pub publish: Option<Publish>,
+    /// Whether it outlives this run.
+    pub detached: bool,
+    /// Folders of this machine that it sees.
+    pub mounts: Vec<Mount>,
+}
+
+/// An application of a restore rock that has answered.
 pub struct Running<'a> {
     /// Its container.
     pub container: Container<'a>,
@@ -23,45 +35,68 @@ pub struct Running<'a> {
     pub client: Client,
     /// How long it took.
     pub start: Start,
+    /// Which way.
+    pub came_up: CameUp,
 }
 
-/// Starts the restore rock `image` and waits for the first correct answer. `log` is what was read of its log so
-/// far, for an error.
-pub fn start_restored<'a>(
+/// Starts the restore rock `image`, whose dumped JVM had the PID `pid`, and waits for the first correct answer. An
+/// application that was started cold in place of the restore is an error.
+pub fn start_restored<'a>(job: &Job<'_>, runtime: &'a Runtime, image: &str, pid: u32) -> Result<Running<'a>> {
+    let limit = Limit::new("limits.restore", job.app.limits.restore);
+    let running = start_within(job, runtime, image, pid, Outside::default(), &limit)?;
+    running.came_up.restored(&job.app.name)?;
+    Ok(running)
+}
+
+/// The same, whichever way it comes up.
+pub fn start<'a>(
     job: &Job<'_>,
     runtime: &'a Runtime,
     image: &str,
-    publish: Option<Publish>,
-    detached: bool,
+    pid: u32,
+    outside: Outside,
+) -> Result<Running<'a>> {
+    let limits = &job.app.limits;
+    let limit = match job.app.restore.fallback {
+        Fallback::Fail => Limit::new("limits.restore", limits.restore),
+        Fallback::Cold => Limit::new("limits.restore and limits.ready", limits.restore + limits.ready),
+    };
+    start_within(job, runtime, image, pid, outside, &limit)
+}
+
+fn start_within<'a>(
+    job: &Job<'_>,
+    runtime: &'a Runtime,
+    image: &str,
+    pid: u32,
+    outside: Outside,
+    limit: &Limit,
 ) -> Result<Running<'a>> {
     let app = job.app;
-    let mut spec = spec(job, Role::Restore, image);
-    let publish = match publish {
+    let mut spec = spec(job, Role::Restore, image)?;
+    let publish = match outside.publish {
         Some(publish) => publish,
         None => runtime.publish(app.http.port)?,
     };
     let port = publish.host.context("a port of this machine")?;
     let host = runtime.reach(&publish).to_owned();
     spec.publish = vec![publish];
-    spec.detached = detached;
+    spec.detached = outside.detached;
+    spec.mounts = outside.mounts;
     let asked = SystemTime::now();
     let container = runtime.start(&spec)?;
-    let limit = Limit::new("limits.restore", app.limits.restore);
     let client = Client::new(&host, port, app.limits.request);
-    match client.wait_for(&app.http.ready, &limit, || container.alive()) {
+    match client.wait_for(&app.http.ready, limit, || container.alive()) {
         Ok(up) => {
             let start = Start::until(up, asked, &container)?;
-            Ok(Running { container, client, start })
+            let came_up = came_up(&container, pid)?;
+            Ok(Running { container, client, start, came_up })
         }
         Err(error) if interrupt::received().is_some() => Err(error),
         Err(error) => {
             let why = first_error(&container, &app.name);
-            Err(anyhow!(
-                "{} was not restored{why}\n  because: {}\n{}",
-                app.name,
-                causes(&error),
-                container.tail()
-            ))
+            let wrong = format!("{} was not restored{why}\n  because: {}", app.name, causes(&error));
+            Err(failed(job, Role::Restore, &container, &wrong, &container.tail()))
         }
     }
 }
@@ -78,36 +113,52 @@ fn first_error(container: &Container<'_>, app: &str) -> String {
 /// How often a checkpoint is restored before it is pinned: one restore may be luck, and one time is noise.
 const PROOFS: usize = 3;
 
+/// Whether every answer is the one given before the dump.
+pub fn prove_same(app: &App, running: &Running<'_>, answers: &[Digest]) -> Result<()> {
+    for (request, before) in app.http.verify.iter().zip(answers) {
+        let after = running.client.expect(request).context("verify, after the restore")?;
+        ensure!(
+            after.digest() == *before,
+            "{} {} (http.verify) answers otherwise than before the dump; now: {}",
+            request.method,
+            request.path,
+            after.excerpt()
+        );
+    }
+    Ok(())
+}
+
+/// What the proof has shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Proven {
+    /// The median of the times.
+    pub start: Start,
+    /// The most that the process has had in memory.
+    pub memory: Memory,
+}
+
 /// Restores and compares, several times: the PID is the old one, and every answer is the one given before the dump.
-/// The median of the times.
-pub fn prove(job: &Job<'_>, runtime: &Runtime, image: &str, pid: u32, answers: &[Digest]) -> Result<Start> {
+pub fn prove(job: &Job<'_>, runtime: &Runtime, image: &str, pid: u32, answers: &[Digest]) -> Result<Proven> {
     let Job { session, app, .. } = *job;
     let mut starts = Vec::new();
+    let mut memory = Vec::new();
     for _ in 0..PROOFS {
-        let running = start_restored(job, runtime, image, None, false)?;
-        for (request, before) in app.http.verify.iter().zip(answers) {
-            let after = running.client.expect(request).context("verify, after the restore")?;
-            ensure!(
-                after.digest() == *before,
-                "{} {} (http.verify) answers otherwise than before the dump; now: {}",
-                request.method,
-                request.path,
-                after.excerpt()
-            );
-        }
-        let comm = running.container.exec(&["cat", &format!("/proc/{pid}/comm")], &Limit::quick())?;
-        ensure!(
-            comm.stdout.trim() == "java",
-            "no JVM has PID {pid} after the restore: {}",
-            comm.stderr.trim()
-        );
+        let running = start_restored(job, runtime, image, pid)?;
+        prove_same(app, &running, answers).map_err(|error| match interrupt::received() {
+            Some(_) => error,
+            None => {
+                failed(job, Role::Restore, &running.container, &causes(&error), &running.container.tail())
+            }
+        })?;
         session.progress.say(&format!(
             "{} is back after {}",
             app.name,
             crate::progress::seconds(running.start.alone)
         ));
         starts.push(running.start);
+        memory.push(footprint(&running.container, pid)?);
     }
     starts.sort_by_key(|start| start.alone);
-    Ok(starts[PROOFS / 2])
+    let memory = memory.into_iter().max_by_key(|memory| memory.rss).context("a proof")?;
+    Ok(Proven { start: starts[PROOFS / 2], memory })
 }

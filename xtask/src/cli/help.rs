@@ -35,6 +35,7 @@ pub const RESTORE: &str = "\
 Examples:
   cargo xtask restore shop                        # its log follows; Ctrl-C stops it
   cargo xtask restore shop --detach --publish 0.0.0.0:80:8080
+  cargo xtask restore shop --secrets ./secrets    # a file a secret, in the application at /run/secrets
 
 Where the CPU or the kernel lacks what the process was dumped with, nothing is started; `doctor APP` says so beforehand.";
 
@@ -80,6 +81,20 @@ Examples:
   cargo xtask verify                              # every application that has a pin
   cargo xtask verify shop --rock shop-restorer.rock";
 
+/// Of `scan`.
+pub const SCAN: &str = "\
+Examples:
+  cargo xtask scan shop                           # exit code 1 if something is found
+  cargo xtask scan shop --json | jq '.findings[].id'
+
+Name your secrets in app.toml, by where this machine has them, and let what may be in the rock be there for a reason:
+  [secrets]
+  db-password = { environment = \"DB_PASSWORD\" }
+  allow = [{ id = \"jwt:1a2b3c4d\", reason = \"signed by the test realm\" }]
+
+No value is ever shown. `checkpoint` does the same before it pins. A clean scan is no proof: what is encrypted,
+compressed, derived from a secret or kept in pieces is not found.";
+
 /// Of `diff`.
 pub const DIFF: &str = "\
 Examples:
@@ -97,3 +112,39 @@ Shells complete programs, and `cargo xtask` is cargo's. Give it a name of its ow
 pub const DOCTOR: &str = "\
 Every line is `pass`, `warn`, `fail`, or `-` for what was not tried, with the reason; below it, what to do. Nothing is
 changed, installed or downloaded. Exit code: 0 if nothing is worse than a warning, 1 if something fails.";
+
+/// Of `soak`.
+pub const SOAK: &str = "\
+Examples:
+  cargo xtask soak shop --restores 100            # one after the other; nothing may be left behind
+  cargo xtask soak shop --beside 20               # how one host scales out";
+
+/// Of `capabilities`.
+pub const CAPABILITIES: &str = "\
+Examples:
+  cargo xtask capabilities shop
+  cargo xtask capabilities shop --system-calls        # narrow the filter of system calls, too
+  cargo xtask capabilities shop --all-system-calls    # and back to the ordinary one
+
+It restores without one capability after the other, and says what failed without those that stay.
+Where fewer will do, the pin, the rock's CRIU and what is rendered (compose.yaml, kubernetes.yaml)
+have no more from then on; commit them.
+
+The filter of system calls is the same for all, unless --system-calls is given. Families of calls
+that a JVM does not make (message queues, ptrace, 32-bit programs, ...) are then taken away one
+after the other. Each time the process is restored, its answers to http.verify are compared, and the
+requests of http.warm-up are sent once more.
+
+The risk: what neither asks for is not tried. A native library that makes a refused call only later
+is told ENOSYS or EPERM from then on, in production. Undo it with --all-system-calls, which keeps
+dump and rock, or on the spot with templates/seccomp.json in place of the rendered seccomp.json. A
+new dump, as by `checkpoint --force`, begins with the ordinary filter.";
+
+/// Of `explain`.
+pub const EXPLAIN: &str = "\
+Examples:
+  cargo xtask explain                             # the last failure
+  cargo xtask explain restore.log --app shop      # with the line of apps/shop/app.toml to change
+  podman logs shop 2>&1 | cargo xtask explain -
+
+Every failure that has a log ends with the same. Exit code: 0 if a cause is known, 1 if none is.";

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::host;
 use crate::lock::Lock;
 use crate::session::Session;
+use crate::uptime;
 use crate::way::Way;
 
 /// Prints a table; fails where a check does.
@@ -70,7 +71,8 @@ fn subject(session: &Session, name: &str, app: Option<app::App>) -> Result<Subje
         Ok(Some(lock)) => count(session, lock),
         _ => (0, 0),
     };
-    Ok(Subject { name: name.to_owned(), app, lock, objects })
+    let uptime = lock.iter().flatten().find_map(|lock| uptime::of_dump(&session.store, lock));
+    Ok(Subject { name: name.to_owned(), app, lock, objects, uptime })
 }
 
 /// How many objects a pin names, and how many are missing.

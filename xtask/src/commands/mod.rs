@@ -21,16 +21,21 @@ use crate::runtime::{Kind, Runtime};
 use crate::session::Session;
 use crate::signature;
 use crate::toolchain::debian_architecture;
+use crate::uptime;
 use crate::way::{Packer, Way};
 
 mod bench;
+mod beside;
+mod capabilities;
 mod check;
 pub mod checkpoint;
 mod clean;
 mod completions;
 mod diff;
 mod doctor;
+mod explain;
 mod gc;
+mod guide;
 mod list;
 mod man;
 mod new;
@@ -40,6 +45,7 @@ mod push;
 mod render;
 mod restore;
 mod sbom;
+mod scan;
 mod schema;
 mod show;
 mod sign;
@@ -67,18 +73,22 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Why(arguments) => why::run(&session, arguments, &cli.global),
         Command::Diff(arguments) => diff::run(&session, arguments, &cli.global),
         Command::Bench(arguments) => bench::run(&session, arguments, &cli.global),
+        Command::Capabilities(arguments) => capabilities::run(&session, arguments, &cli.global),
         Command::Soak(arguments) => soak::run(&session, arguments, &cli.global),
         Command::Push(arguments) => push::run(&session, arguments, &cli.global),
         Command::Pull(arguments) => pull::run(&session, arguments, &cli.global),
         Command::Sign(arguments) => sign::run(&session, arguments, &cli.global),
         Command::Verify(arguments) => verify::run(&session, arguments, &cli.global),
         Command::Sbom(arguments) => sbom::run(&session, arguments, &cli.global),
+        Command::Scan(arguments) => scan::run(&session, arguments, &cli.global),
         Command::List => list::run(&session, &cli.global),
         Command::Show(arguments) => show::run(&session, arguments, &cli.global),
         Command::Completions(arguments) => completions::run(arguments, &cli.global),
         Command::Man(arguments) => man::run(&session, arguments, &cli.global),
+        Command::Guide => guide::run(&session, &cli.global),
         Command::Test(arguments) => test::run(&session, arguments, &cli.global),
         Command::Doctor(arguments) => doctor::run(&session, arguments, &cli.global),
+        Command::Explain(arguments) => explain::run(&session, arguments, &cli.global),
         Command::Gc(arguments) => gc::run(&session, arguments, &cli.global),
         Command::Clean(arguments) => clean::run(&session, arguments, &cli.global),
     }
@@ -148,6 +158,12 @@ fn no_pin(app: &str) -> String {
 
 /// Whether the pinned process can run here; an error unless somebody insists, who is warned.
 fn fits(session: &Session, lock: &Lock, force: bool) -> Result<()> {
+    let dumped = uptime::of_dump(&session.store, lock);
+    if let Some(why) =
+        dumped.zip(uptime::here(Path::new("/"))).and_then(|(dumped, here)| uptime::behind(dumped, here))
+    {
+        session.progress.warn(&format!("{why}; {}", uptime::REMEDY));
+    }
     let Some(reason) = lock.host.refuses(&Host::this()?) else { return Ok(()) };
     if force {
         session.progress.warn(&format!(
@@ -176,7 +192,7 @@ fn job<'a>(
             app.name
         );
     }
-    Ok(Job { session, templates, app, source, way })
+    Ok(Job { session, templates, app, source, way, granted: None, refused: &[] })
 }
 
 /// What works with a pin, in the way it was made; with `--locked` only if nothing differs from it.
@@ -184,10 +200,12 @@ fn pinned_job<'a>(
     session: &'a Session,
     app: &'a App,
     templates: &'a Templates,
-    lock: &Lock,
+    lock: &'a Lock,
     global: &Global,
 ) -> Result<Job<'a>> {
-    let job = Job { session, templates, app, source: &app.source, way: lock.way() };
+    let granted = Some(lock.capabilities.restore.as_slice());
+    let refused = &lock.system_calls.refused;
+    let job = Job { session, templates, app, source: &app.source, way: lock.way(), granted, refused };
     if global.locked {
         why::locked(&job, Some(lock))?;
     }

@@ -11,7 +11,7 @@ use crate::pebble::Pebble;
 use crate::plan;
 use crate::render::Templates;
 use crate::rock::Role;
-use crate::rocks::{self, Job, Parts, native, rockcraft};
+use crate::rocks::{self, Job, Parts, rockcraft};
 use crate::session::Session;
 use crate::source::Jar;
 use crate::way::Packer;
@@ -65,10 +65,6 @@ pub fn from_pin(job: &Job<'_>, lock: &Lock) -> Result<Image> {
             app.name
         );
     }
-    // The labels of a rock made from a local source name none, and so must those of its second packing.
-    let source =
-        if lock.source.local { Source::Jar { path: Default::default() } } else { app.source.clone() };
-    let repacked = Job { source: &source, ..*job };
     if job.way.packer == Packer::Rockcraft {
         // rockcraft would make other bytes of the same files, and these are the ones that were proven.
         return import::read_image(&session.store, &lock.rocks.restore).with_context(|| {
@@ -78,7 +74,7 @@ pub fn from_pin(job: &Job<'_>, lock: &Lock) -> Result<Image> {
             )
         });
     }
-    let image = rocks::restore(&repacked, &parts_of(lock)?, &lock.data.files, &lock.data.mapped)?;
+    let image = native(job, lock)?;
     ensure!(
         image.manifest == lock.rocks.restore,
         "the restore rock of {0} would be {1}, but the pin says {2}; {3}; \
@@ -89,6 +85,25 @@ pub fn from_pin(job: &Job<'_>, lock: &Lock) -> Result<Image> {
         changed(job, lock)
     );
     Ok(image)
+}
+
+/// The restore rock of a pin with a CRIU that has what the job grants, and no more.
+pub fn granted(job: &Job<'_>, lock: &Lock) -> Result<Image> {
+    match job.way.packer {
+        Packer::Native => native(job, lock),
+        Packer::Rockcraft => {
+            rockcraft::granted(job, &import::read_image(&job.session.store, &lock.rocks.restore)?)
+        }
+    }
+}
+
+/// The restore rock of a pin, packed natively.
+fn native(job: &Job<'_>, lock: &Lock) -> Result<Image> {
+    // The labels of a rock made from a local source name none, and so must those of its second packing.
+    let source =
+        if lock.source.local { Source::Jar { path: Default::default() } } else { job.app.source.clone() };
+    let repacked = Job { source: &source, ..*job };
+    rocks::restore(&repacked, &parts_of(lock)?, &lock.data.files, &lock.data.mapped)
 }
 
 /// Which inputs differ from the pin's, as far as this machine can tell.
@@ -111,10 +126,11 @@ pub fn parts_of(lock: &Lock) -> Result<Parts> {
     let (Some(base), Some(pebble)) = (&lock.base, &lock.pebble) else {
         anyhow::bail!("the pin of a natively packed rock names its base and Pebble");
     };
-    Ok(Parts::Native(native::Parts {
+    Ok(Parts::Native(rocks::native::Parts {
         base: Root { blob: Blob { digest: base.digest, size: base.size }, packages: base.packages.clone() },
         pebble: Pebble { version: pebble.version.clone(), digest: pebble.digest, size: pebble.size },
         jar,
         archive: lock.class_archive.as_ref().map(|archive| (archive.digest, archive.size)),
+        fresh: lock.fresh_random,
     }))
 }

@@ -1,4 +1,4 @@
-//! `schema`: the JSON Schema of app.toml, for editors.
+//! `schema`: the JSON Schema of app.toml, for editors, and the guide's page of its keys.
 
 use anyhow::{Result, ensure};
 use fs_err as fs;
@@ -8,24 +8,31 @@ use crate::cli::{Global, Schema};
 use crate::session::Session;
 use crate::workspace::write_whole;
 
-/// Writes `apps/app.schema.json`, or checks that it is fresh.
+const SCHEMA: &str = "apps/app.schema.json";
+const PAGE: &str = "docs/guide/configuration.md";
+
+/// Writes both files, or checks that they are fresh.
 pub fn run(session: &Session, arguments: &Schema, global: &Global) -> Result<()> {
-    let path = session.workspace.root.join("apps/app.schema.json");
     let check = arguments.check || global.locked;
+    let mut files = vec![(SCHEMA, app::schema())];
+    // A copy of the repository without the guide needs no page of it.
+    if session.workspace.root.join("docs/guide").is_dir() {
+        files.push((PAGE, app::reference()));
+    }
     if global.plan {
-        super::print_plan(&[if check {
-            "compare apps/app.schema.json"
-        } else {
-            "write apps/app.schema.json"
-        }]);
+        let verb = if check { "compare" } else { "write" };
+        let steps: Vec<String> = files.iter().map(|(name, _)| format!("{verb} {name}")).collect();
+        super::print_plan(&steps.iter().map(String::as_str).collect::<Vec<_>>());
         return Ok(());
     }
-    let text = app::schema();
-    let fresh = fs::read_to_string(&path).is_ok_and(|old| old == text);
-    ensure!(fresh || !check, "apps/app.schema.json is not fresh; run `cargo xtask schema`");
-    if !fresh {
-        write_whole(&path, text.as_bytes(), 0o644)?;
+    for (name, text) in files {
+        let path = session.workspace.root.join(name);
+        let fresh = fs::read_to_string(&path).is_ok_and(|old| old == text);
+        ensure!(fresh || !check, "{name} is not fresh; run `cargo xtask schema`");
+        if !fresh {
+            write_whole(&path, text.as_bytes(), 0o644)?;
+        }
+        println!("{name} is {}", if fresh { "fresh" } else { "written" });
     }
-    println!("apps/app.schema.json is {}", if fresh { "fresh" } else { "written" });
     Ok(())
 }

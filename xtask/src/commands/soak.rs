@@ -40,6 +40,9 @@ pub fn run(session: &Session, arguments: &cli::Soak, global: &Global) -> Result<
     let image = super::pack::from_pin(&job, &lock)?;
     let image = super::load(session, &runtime, &app, Role::Restore, &image)?;
 
+    if let Some(most) = arguments.beside {
+        return super::beside::run(&job, &runtime, &image, &lock, most.into());
+    }
     let before = Traces::of(session, &runtime)?;
     let mut ids = Vec::new();
     let mut starts = Vec::new();
@@ -47,7 +50,7 @@ pub fn run(session: &Session, arguments: &cli::Soak, global: &Global) -> Result<
     for number in 1..=arguments.restores {
         interrupt::check()?;
         let what = || format!("restore {number} of {}", arguments.restores);
-        let running = start_restored(&job, &runtime, &image, None, false).with_context(what)?;
+        let running = start_restored(&job, &runtime, &image, lock.pid).with_context(what)?;
         let answers = answers(&running, &app.http.verify).with_context(what)?;
         let first = expected.get_or_insert_with(|| answers.clone());
         let differs = app.http.verify.iter().zip(first.iter().zip(&answers)).find(|(_, (a, b))| a != b);

@@ -54,7 +54,10 @@ const STEPS: [Step; 14] = [
         cases: Some(100),
         ..slow("8 processes, 100 rounds each", &["test", "--test", "crowd", "--", "--nocapture"])
     },
-    slow("a real registry", &["test", "--test", "remote", "--", "--include-ignored", "--nocapture"]),
+    slow(
+        "a real registry",
+        &["test", "--test", "remote", "--test", "pipelines", "--", "--include-ignored", "--nocapture"],
+    ),
     slow(
         "a fault at every system call that changes something",
         &[
@@ -73,10 +76,12 @@ const STEPS: [Step; 14] = [
     slow("libFuzzer, 20 s a reader", &["test", "--test", "fuzz", "--", "--ignored", "--nocapture"]),
     slow("speed, beside openssl and umoci", &["test", "--bench", "pin"]),
     slow(
-        "shellcheck, minisign, and rockcraft's own libraries",
+        "shellcheck, minisign, mkdocs, rockcraft's own libraries, Kubernetes' schemas",
         &[
             "test",
             "--lib",
+            "--test",
+            "docs",
             "--test",
             "locked",
             "--test",
@@ -87,6 +92,8 @@ const STEPS: [Step; 14] = [
             "round_trip",
             "--test",
             "schema",
+            "--test",
+            "kubernetes",
             "--",
             "--ignored",
             "--nocapture",
@@ -109,10 +116,14 @@ pub fn run(session: &Session, arguments: &Test, global: &Global) -> Result<()> {
     if !arguments.fast {
         let needs = [
             host::PODMAN,
+            host::CATATONIT,
+            host::SLIRP4NETNS,
+            host::NEWUIDMAP,
             host::MMDEBSTRAP,
             host::GIT,
             host::SHELLCHECK,
             host::PYTHON,
+            host::JDK,
             host::SETCAP,
             host::STRACE,
             host::REGISTRY,

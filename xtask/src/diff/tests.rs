@@ -1,5 +1,6 @@
 use super::*;
 use crate::lock::{LockedArchive, MappedFile};
+use crate::seccomp::Family;
 
 const SAMPLE: &str = include_str!("../../tests/support/sample.lock");
 
@@ -42,6 +43,7 @@ fn pair() -> (Lock, Lock) {
     after.host.kernel = "6.18.2".into();
     after.host.cpu_flags = ["avx", "avx512f", "avx512vl", "sse"].map(String::from).into();
     after.capabilities.restore.push(Capability::Setpcap);
+    after.system_calls.refused = vec![Family::Ptrace, Family::Splice];
     after.rocks.restore = Digest::of("rock 2");
     after.data.mapped = vec![MappedFile { path: "/usr/lib/libz.so.1".into(), sha256: Digest::of("z") }];
     after.data.files.retain(|file| !file.path.starts_with("/tmp/"));

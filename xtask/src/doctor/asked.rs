@@ -23,6 +23,8 @@ pub struct Asked {
     pub engine: Result<EngineFacts, String>,
     /// Whether CONTAINERS_CONF names a configuration.
     pub containers_conf: bool,
+    /// What forwards ports to the containers of an engine without root; or what it lacks, and the remedy.
+    pub forwards: Result<&'static str, (String, &'static str)>,
     /// The version of rockcraft.
     pub rockcraft: Answer,
     /// Debian packages that the native packer needs and that are not here.
@@ -54,6 +56,8 @@ pub struct EngineFacts {
     pub runtime: Option<(String, String)>,
     /// Where it has its images.
     pub storage: Option<PathBuf>,
+    /// How podman keeps them (`overlay`, `vfs`).
+    pub driver: Option<String>,
 }
 
 /// A program's version.
@@ -127,6 +131,7 @@ impl Asked {
         Asked {
             user: user(),
             containers_conf: std::env::var_os("CONTAINERS_CONF").is_some(),
+            forwards: forwards(),
             rockcraft: rockcraft(),
             missing: ["mmdebstrap", "git"].into_iter().filter(|name| host::find(name).is_none()).collect(),
             disks: state.into_iter().chain(storage).collect(),
@@ -143,9 +148,28 @@ impl Asked {
         self.engine.as_ref().ok().map(|engine| engine.kind)
     }
 
+    /// podman's storage driver.
+    pub fn driver(&self) -> Option<&str> {
+        self.engine.as_ref().ok()?.driver.as_deref()
+    }
+
     /// Whether containers are started without root.
     pub fn is_rootless(&self) -> bool {
         self.engine.as_ref().is_ok_and(|engine| engine.rootless)
+    }
+}
+
+/// The programs that podman knows for that, and the device that they work with.
+fn forwards() -> Result<&'static str, (String, &'static str)> {
+    let Some(program) = ["slirp4netns", "pasta"].into_iter().find(|name| host::find(name).is_some()) else {
+        return Err((
+            "neither slirp4netns nor pasta is installed".into(),
+            "sudo apt-get install slirp4netns",
+        ));
+    };
+    match fs_err::OpenOptions::new().read(true).write(true).open("/dev/net/tun") {
+        Ok(_) => Ok(program),
+        Err(error) => Err((error.to_string(), "sudo chmod 666 /dev/net/tun")),
     }
 }
 
@@ -189,7 +213,7 @@ fn engine(choice: Option<Kind>) -> Result<EngineFacts> {
     let runtime = Runtime::connect(Some(kind))?;
     let format = match kind {
         Kind::Podman => {
-            "{{.Host.Security.Rootless}}\t{{.Store.GraphRoot}}\t{{.Host.OCIRuntime.Name}}\t{{.Host.CgroupsVersion}}"
+            "{{.Host.Security.Rootless}}\t{{.Store.GraphRoot}}\t{{.Host.OCIRuntime.Name}}\t{{.Host.CgroupsVersion}}\t{{.Store.GraphDriverName}}"
         }
         Kind::Docker => "false\t{{.DockerRootDir}}",
     };
@@ -199,8 +223,9 @@ fn engine(choice: Option<Kind>) -> Result<EngineFacts> {
     let rootless = fields.next().is_some_and(|field| field == "true");
     let storage = fields.next().filter(|path| !path.is_empty() && !runtime.is_remote()).map(PathBuf::from);
     let runs = fields.next().zip(fields.next());
+    let driver = fields.next();
     let remote = runtime.is_remote().then(|| runtime.host().to_owned());
-    Ok(EngineFacts { kind, version, remote, rootless, runtime: runs, storage })
+    Ok(EngineFacts { kind, version, remote, rootless, runtime: runs, storage, driver })
 }
 
 fn ask(kind: Kind, words: &[&str]) -> Result<String> {

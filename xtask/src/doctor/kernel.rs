@@ -20,13 +20,7 @@ pub(super) const OPTIONS: [&str; 10] = [
 ];
 
 /// What the dump needs (`engine.rs`).
-const DUMP: [Capability; 5] = [
-    Capability::CheckpointRestore,
-    Capability::NetAdmin,
-    Capability::Setgid,
-    Capability::Setpcap,
-    Capability::SysPtrace,
-];
+const DUMP: [Capability; 3] = [Capability::CheckpointRestore, Capability::NetAdmin, Capability::SysPtrace];
 
 /// CAP_CHECKPOINT_RESTORE came with Linux 5.9.
 pub fn capability(facts: &Facts) -> Finding {

@@ -44,6 +44,8 @@ pub struct Machine {
     pub listening: BTreeSet<u16>,
     /// The certificates of authorities, in one file, and how many there are.
     pub certificates: Option<(PathBuf, usize)>,
+    /// How long it has been up, in seconds.
+    pub uptime: Option<u64>,
     /// What the kernel tells time by.
     pub clock_source: Option<String>,
     /// How many user IDs the current user may use in namespaces.
@@ -92,6 +94,7 @@ impl Machine {
                 .flat_map(|path| listening(&text(path).unwrap_or_default()))
                 .collect(),
             certificates: bundle(root, certificates),
+            uptime: crate::uptime::here(root),
             clock_source: line("sys/devices/system/clocksource/clocksource0/current_clocksource"),
             sub_uids: sub_uids(&text("etc/subuid").unwrap_or_default(), user),
             host,

@@ -7,6 +7,7 @@ use super::containers::older;
 use super::{Facts, Finding};
 use crate::app::{App, EngineChoice, PackerChoice};
 use crate::lock::Lock;
+use crate::uptime;
 
 /// An application, its pin, and what the store has of it.
 #[derive(Debug, Clone)]
@@ -19,9 +20,11 @@ pub struct Subject {
     pub lock: Result<Option<Lock>, String>,
     /// How many objects the pin names, and how many of these the store has not.
     pub objects: (usize, usize),
+    /// How long the machine of the dump had been up, in seconds, where the store has it.
+    pub uptime: Option<u64>,
 }
 
-const CHECKS: [fn(&Facts, &Subject, &App) -> Finding; 6] = [packer, suite, pids, port, pin, store];
+const CHECKS: [fn(&Facts, &Subject, &App) -> Finding; 7] = [packer, suite, pids, port, pin, timers, store];
 
 /// What every check says of an application; its name goes before each.
 pub fn of_app(facts: &Facts, subject: &Subject) -> Vec<Finding> {
@@ -164,6 +167,18 @@ fn pin(facts: &Facts, subject: &Subject, _: &App) -> Finding {
                 format!("fits this machine: {size}, dumped on Linux {} by {by}", lock.host.kernel),
             )
         }
+    }
+}
+
+/// Whether what the restored process waits for comes.
+fn timers(facts: &Facts, subject: &Subject, _: &App) -> Finding {
+    const CHECK: &str = "timers";
+    match (subject.uptime, facts.machine.uptime) {
+        (Some(dumped), Some(here)) => match uptime::behind(dumped, here) {
+            Some(why) => Finding::warn(CHECK, why, uptime::REMEDY),
+            None => Finding::pass(CHECK, "go on: this machine has been up for longer than that of the dump"),
+        },
+        _ => Finding::not_tried(CHECK, "there is no dump to compare clocks with", ""),
     }
 }
 

@@ -1,16 +1,16 @@
 //! Every finding of every check, from folders with made-up /proc and /sys and from made-up answers.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 use tempfile::TempDir;
 
 use super::asked::{Answer, Asked, Criu, Disk, EngineFacts};
-use super::{Facts, Level, Machine, Subject, of_app, of_machine};
-use crate::app::load_text;
-use crate::lock::{Host, Lock};
+use super::{Facts, Level, Machine, of_machine};
 use crate::runtime::Kind;
+
+mod pins;
 
 const STATUS: &str = "CapEff:\t000001ffffffffff\nCapBnd:\t000001ffffffffff\nNoNewPrivs:\t0\nSeccomp:\t0\n";
 const PORTS: &str = "  sl  local_address rem_address   st\n   0: 0100007F:1F90 00000000:0000 0A 0\n";
@@ -31,11 +31,13 @@ impl Fake {
             rootless: false,
             runtime: Some(("crun".into(), "v2".into())),
             storage: None,
+            driver: Some("overlay".into()),
         };
         let asked = Asked {
             user: "me".into(),
             engine: Ok(engine),
             containers_conf: false,
+            forwards: Ok("pasta"),
             rockcraft: Answer::Absent,
             missing: Vec::new(),
             disks: vec![Disk { what: "images", path: "/var".into(), free: 100 << 30 }],
@@ -55,6 +57,7 @@ impl Fake {
             ("proc/thread-self/children", ""),
             ("proc/self/pagemap", ""),
             ("proc/self/status", STATUS),
+            ("proc/uptime", "90000.04 170000.00\n"),
             ("proc/meminfo", "MemTotal: 9 kB\nMemAvailable:   16777216 kB\n"),
             ("proc/net/tcp", PORTS),
             ("sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n"),
@@ -213,7 +216,18 @@ fn containers() {
         rootless(fake);
         fake.write("etc/subuid", "me:100000:65536\nme:1000000:1000000\n");
     };
-    check("root", many, Warn, "was not tried", "as root");
+    check("root", many, Pass, "dump and restore work, it has the user IDs", "");
+    check("root", many, Pass, "pasta forwards ports", "");
+    let copies = |fake: &mut Fake| {
+        many(fake);
+        fake.engine().driver = Some("vfs".into());
+    };
+    check("root", copies, Warn, "`vfs` copies the whole image", "storage.conf");
+    let alone = |fake: &mut Fake| {
+        many(fake);
+        fake.asked.forwards = Err(("no slirp4netns".into(), "apt-get install slirp4netns"));
+    };
+    check("root", alone, Fail, "cannot forward ports: no slirp4netns", "apt-get");
 
     let old = |fake: &mut Fake| fake.engine().runtime = Some(("crun".into(), "v1".into()));
     check("runtime", old, Warn, "crun refuses", "CONTAINERS_CONF");
@@ -285,107 +299,18 @@ fn resources() {
     let name = "64 KiB folios";
     let file = "sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled";
     let folios = |text: &'static str| move |fake: &mut Fake| fake.write(file, text);
-    let remedy = "echo always | sudo tee /sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled";
-    check(name, folios("always inherit madvise [never]\n"), Warn, "never: restores take", remedy);
-    check(name, folios("always [inherit] madvise never\n"), Warn, "inherit: restores take", remedy);
+    check(
+        name,
+        folios("always inherit madvise [never]\n"),
+        Pass,
+        "never; with checkpoint.memory = \"read\"",
+        "",
+    );
+    check(name, folios("always [inherit] madvise never\n"), Pass, "inherit; with checkpoint.memory", "");
     let inherited = |fake: &mut Fake| {
         fake.write(file, "always [inherit] madvise never\n");
         fake.write("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n");
     };
     check(name, inherited, Pass, "always", "");
-    check(name, |fake| fake.remove(file), Warn, "this kernel has none", "Linux 6.8");
-}
-
-/// What `check` says of an application with these lines, and this pin.
-#[track_caller]
-fn of(
-    name: &str,
-    toml: &str,
-    change: impl FnOnce(&mut Fake, &mut Subject),
-    level: Level,
-    found: &str,
-    remedy: &str,
-) {
-    let text = format!("source.jar = \"app.jar\"\n{toml}\n");
-    let app = load_text("shop", Path::new("/apps/shop"), "app.toml", &text).unwrap().app;
-    let mut lock = Lock::parse(include_str!("../../tests/support/sample.lock")).unwrap();
-    lock.host = Host { cpu_flags: vec!["avx".into()], kernel: "6.12.1".into(), ..here() };
-    let mut subject = Subject { name: "shop".into(), app: Ok(app), lock: Ok(Some(lock)), objects: (7, 0) };
-    let mut fake = Fake::new();
-    change(&mut fake, &mut subject);
-    let findings = of_app(&fake.facts(), &subject);
-    let name = format!("shop: {name}");
-    let finding = findings.iter().find(|finding| finding.check == name).expect(&name);
-    assert_eq!(finding.level, level, "{finding:?}");
-    assert!(finding.found.contains(found), "`{found}` is not in {finding:?}");
-    assert!(finding.remedy.contains(remedy), "`{remedy}` is not in {finding:?}");
-    let needed = matches!(level, Level::Warn | Level::Fail);
-    assert!(!needed || !finding.remedy.is_empty(), "what to do? {finding:?}");
-}
-
-fn here() -> Host {
-    Host::below(Fake::new().root.path()).unwrap()
-}
-
-#[test]
-fn an_application() {
-    let same = |_: &mut Fake, _: &mut Subject| {};
-    of("packer", "", same, Pass, "any", "");
-    let wants = "packer = \"rockcraft\"";
-    of("packer", wants, same, Fail, "needs rockcraft, which is not here", "snap install rockcraft");
-    of("packer", "engine = \"crac\"", same, Fail, "engine = \"crac\" needs rockcraft", "engine = \"criu\"");
-    let rockcraft = |version: &'static str| {
-        move |fake: &mut Fake, _: &mut Subject| fake.asked.rockcraft = Answer::Said(version.into())
-    };
-    of("packer", wants, rockcraft("1.7.0"), Pass, "rockcraft 1.7.0", "");
-    let newest = "packer = \"rockcraft\"\nrock.base = \"ubuntu@26.04\"";
-    of("packer", newest, rockcraft("1.18.1"), Fail, "ubuntu@26.04 needs rockcraft 1.19", "snap refresh");
-
-    of("CRIU", "", same, Pass, "from Debian sid", "");
-    of("CRIU", "rock.suite = \"trixie\"", same, Pass, "from Debian trixie", "");
-    let new = |fake: &mut Fake, _: &mut Subject| fake.write("proc/sys/kernel/osrelease", "6.16-rc3\n");
-    of(
-        "CRIU",
-        "rock.suite = \"trixie\"",
-        new,
-        Fail,
-        "fails on this kernel, 6.16-rc3",
-        "rock.suite = \"sid\"",
-    );
-
-    let few = |fake: &mut Fake, _: &mut Subject| fake.write("proc/sys/kernel/pid_max", "20000\n");
-    of("PIDs", "", few, Pass, "above 1000", "");
-    of("PIDs", "checkpoint.min-pid = 19500", few, Fail, "end at 20000", "checkpoint.min-pid");
-
-    of("port", "", same, Warn, "somebody listens on 8080", "restore shop --publish 8081:8080");
-    of("port", "http.port = 8081", same, Pass, "8081 is free", "");
-}
-
-#[test]
-fn a_pin() {
-    let same = |_: &mut Fake, _: &mut Subject| {};
-    of("pin", "", same, Pass, "fits this machine", "");
-    let none = |_: &mut Fake, subject: &mut Subject| subject.lock = Ok(None);
-    of("pin", "", none, NotTried, "there is none yet", "cargo xtask pull shop");
-    of("store", "", none, NotTried, "no pin to look for", "");
-    let spoilt = |_: &mut Fake, subject: &mut Subject| subject.lock = Err("it was changed by hand".into());
-    of("pin", "", spoilt, Fail, "changed by hand", "git checkout apps/shop/checkpoint.lock");
-    let other = |_: &mut Fake, subject: &mut Subject| {
-        let lock = subject.lock.as_mut().unwrap().as_mut().unwrap();
-        lock.host.cpu_flags.push("avx512f".into());
-    };
-    of("pin", "", other, Fail, "this CPU lacks avx512f", "checkpoint shop --force");
-    let newer = |_: &mut Fake, subject: &mut Subject| {
-        subject.lock.as_mut().unwrap().as_mut().unwrap().host.kernel = "6.18.0".into();
-    };
-    of("pin", "", newer, Fail, "kernel is 6.12.9-amd64, older than 6.18.0", "like the one it was dumped on");
-    let large = |_: &mut Fake, subject: &mut Subject| {
-        subject.lock.as_mut().unwrap().as_mut().unwrap().data.files[0].size = 64 << 30;
-    };
-    of("pin", "", large, Warn, "16.0 GiB of memory is little for a process of 64", "end other programs");
-    of("store", "", same, Pass, "has all 7 objects", "");
-    let lost = |_: &mut Fake, subject: &mut Subject| subject.objects = (7, 2);
-    of("store", "", lost, Warn, "lacks 2 of the pin's 7 objects", "cargo xtask pull shop");
-    let wrong = |_: &mut Fake, subject: &mut Subject| subject.app = Err("unknown key".into());
-    of("app.toml", "", wrong, Fail, "is not valid", "cargo xtask check shop");
+    check(name, |fake| fake.remove(file), Pass, "none in this kernel", "");
 }

@@ -83,7 +83,7 @@ impl Host {
                 self.architecture, other.architecture
             ));
         }
-        if let (Some(dumped), Some(here)) = (release(&self.kernel), release(&other.kernel))
+        if let (Some(dumped), Some(here)) = (self.release(), other.release())
             && here < dumped
         {
             return Some(format!(
@@ -103,10 +103,10 @@ impl Host {
             format!("this CPU lacks {}, which the JVM saw when it was dumped and may use", missing.join(", "))
         })
     }
-}
 
-/// `6.12` of `6.12.9-amd64`: what a kernel can do changes with these two, and not with a distribution's own numbers.
-fn release(kernel: &str) -> Option<(u32, u32)> {
-    let mut numbers = kernel.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().ok());
-    Some((numbers.next()??, numbers.next()??))
+    /// `6.12` of `6.12.9-amd64`: what a kernel can do changes with these two, and not with a distribution's own numbers.
+    pub fn release(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.kernel.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??))
+    }
 }

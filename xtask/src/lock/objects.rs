@@ -36,6 +36,8 @@ pub enum ObjectKind {
     Pebble,
     /// The archive of the application's classes.
     ClassArchive,
+    /// The provider of random numbers, in a natively packed rock.
+    Fresh,
     /// A piece of a restore rock that can't be packed again, since rockcraft packed it.
     Rock,
 }
@@ -55,6 +57,7 @@ impl ObjectKind {
             ObjectKind::Base => "the base layer",
             ObjectKind::Pebble => "Pebble",
             ObjectKind::ClassArchive => "the class archive",
+            ObjectKind::Fresh => "the provider of random numbers",
             ObjectKind::Rock => "the restore rock",
         }
     }
@@ -67,6 +70,7 @@ impl ObjectKind {
             ObjectKind::Base => "base",
             ObjectKind::Pebble => "pebble",
             ObjectKind::ClassArchive => "class-archive",
+            ObjectKind::Fresh => "fresh-random",
             ObjectKind::Rock => "rock",
         }
     }
@@ -79,6 +83,7 @@ impl ObjectKind {
             ObjectKind::Base => "application/vnd.oci.image.layer.v1.tar",
             ObjectKind::Pebble => "application/vnd.xtask.pebble",
             ObjectKind::ClassArchive => "application/vnd.xtask.class-archive",
+            ObjectKind::Fresh => "application/java-archive",
             ObjectKind::Rock => "application/vnd.xtask.rock.blob",
         }
     }
@@ -101,6 +106,9 @@ impl Lock {
             self.class_archive
                 .as_ref()
                 .map(|archive| object(ObjectKind::ClassArchive, archive.digest, archive.size)),
+        );
+        objects.extend(
+            self.fresh_random.as_ref().map(|fresh| object(ObjectKind::Fresh, fresh.digest, fresh.size)),
         );
         objects
     }

@@ -25,6 +25,27 @@ fn the_text_is_stable() {
     assert_eq!(Lock::parse(&sample().text().unwrap()).unwrap(), sample());
 }
 
+/// A lock without them is one of an earlier version, or of a pin that refuses nothing; there is one way to write each.
+#[test]
+fn refused_system_calls() {
+    let mut lock = sample();
+    assert!(lock.system_calls.refused.is_empty() && !SAMPLE.contains("system-calls"));
+    lock.system_calls.refused = vec![Family::MessageQueues, Family::SystemVIpc];
+    let text = lock.text().unwrap();
+    assert!(text.contains("\n[system-calls]\nrefused = [\"message-queues\", \"system-v-ipc\"]\n\n[rocks]\n"));
+    assert_eq!(Lock::parse(&text).unwrap(), lock);
+    assert_eq!(Lock::parse(&text).unwrap().text().unwrap(), text);
+    for (families, phrase) in [
+        (vec![Family::SystemVIpc, Family::MessageQueues], "refused system calls is not sorted"),
+        (vec![Family::Ptrace, Family::Ptrace], "refused system calls is not sorted"),
+    ] {
+        lock.system_calls.refused = families;
+        refused(&lock.text().unwrap(), phrase);
+    }
+    refused(&text.replacen("message-queues", "message-queue", 1), "unknown variant `message-queue`");
+    refused(&SAMPLE.replacen("\n[rocks]", "\n[system-calls]\nrefused = []\n\n[rocks]", 1), "changed by hand");
+}
+
 #[test]
 fn what_was_inserted_in_any_order_is_sorted() {
     let mut lock = sample();

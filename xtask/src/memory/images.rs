@@ -26,8 +26,8 @@ const COMMON_MAGIC: u32 = 0x5456_4319;
 pub(super) const MM_MAGIC: u32 = 0x5749_2820;
 pub(super) const PAGEMAP_MAGIC: u32 = 0x5608_4025;
 pub(super) const FILES_MAGIC: u32 = 0x5630_3138;
-const CORE_MAGIC: u32 = 0x5505_3847;
-const PSTREE_MAGIC: u32 = 0x5027_3030;
+pub(super) const CORE_MAGIC: u32 = 0x5505_3847;
+pub(super) const PSTREE_MAGIC: u32 = 0x5027_3030;
 
 /// These pages are in the dump (`PE_PRESENT`), and not in an earlier one (`PE_PARENT`).
 pub(super) const PRESENT: u32 = 1 << 2;
@@ -186,8 +186,8 @@ pub(super) fn named(files: &[DataFile]) -> impl Iterator<Item = (&str, &DataFile
 }
 
 impl Images {
-    pub(super) fn read(store: &Store, lock: &Lock) -> Result<Images> {
-        let images: BTreeMap<&str, &DataFile> = named(&lock.data.files).collect();
+    pub(super) fn read(store: &Store, files: &[DataFile]) -> Result<Images> {
+        let images: BTreeMap<&str, &DataFile> = named(files).collect();
         let of = |prefix: &str| {
             let names = images.keys().filter_map(|name| name.strip_prefix(prefix)?.strip_suffix(".img"));
             names.map(str::to_owned).collect::<Vec<_>>()
@@ -199,10 +199,10 @@ impl Images {
             !pids.is_empty(),
             "the checkpoint data has no {FOLDER}mm-PID.img: it is no dump of CRIU's, whose images alone are read"
         );
-        let mut files = BTreeMap::new();
+        let mut listed = BTreeMap::new();
         for file in decode::<File>("files.img", &read("files.img", FILES_MAGIC)?)? {
             if let Some(RegularFile { number, name }) = file.regular {
-                files.insert(number.into(), String::from_utf8_lossy(&name).into_owned());
+                listed.insert(number.into(), String::from_utf8_lossy(&name).into_owned());
             }
         }
         let tree = decode::<Process>("pstree.img", &read("pstree.img", PSTREE_MAGIC)?)?;
@@ -242,7 +242,7 @@ impl Images {
         }
         let sizes = images.iter().filter(|(name, _)| name.starts_with("pages-")).map(|(_, file)| file.size);
         let page = page_size(there, sizes.fold(0_u64, u64::saturating_add))?;
-        Ok(Images { processes, shared, files, page })
+        Ok(Images { processes, shared, files: listed, page })
     }
 }
 

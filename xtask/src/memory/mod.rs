@@ -6,11 +6,15 @@
 //! JDK 17 and 21 with the serial collector on x86-64; where they do not hold, memory is counted as
 //! [`Kind::Other`], and every page is counted once whatever the kind.
 
+mod credentials;
 mod images;
 mod kinds;
+#[cfg(test)]
+pub(crate) mod made;
 mod remap;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -20,9 +24,11 @@ use anyhow::{Context, Result};
 
 use crate::lock::Lock;
 use crate::store::Store;
+pub use credentials::unburden;
 pub use images::are_there;
 use images::{Images, PageRange};
 pub use remap::{MEMORY, Remapped, remap};
+pub use whole::{Piece, Process, processes};
 
 /// What memory is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,7 +98,7 @@ pub struct Region {
 /// Where an image is missing in the store, was changed, or cannot be understood; where there is none, as of a JVM
 /// that dumps by its own means.
 pub fn regions(store: &Store, lock: &Lock) -> Result<Vec<Region>> {
-    let images = Images::read(store, lock)?;
+    let images = Images::read(store, &lock.data.files)?;
     let page = images.page;
     let mut found: BTreeMap<(Kind, Option<String>), u64> = BTreeMap::new();
     let mut count = |kind: Kind, path: Option<&String>, bytes: u64| {

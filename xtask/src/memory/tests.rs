@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use prost::Message;
 
-use super::images::*;
+use super::images::{Process, *};
 use super::*;
 use crate::lock::DataFile;
 

@@ -6,10 +6,11 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Inputs, State};
-use crate::app::{App, Profile, Source};
+use crate::app::{App, Profile, Secrets, Source};
 use crate::debian::RootSpec;
 use crate::digest::Digest;
 use crate::engine::{CRIU_OPTIONS, Engine};
+use crate::fresh;
 use crate::lock::{Lock, Object};
 use crate::memo::Memo;
 use crate::pebble;
@@ -31,14 +32,21 @@ pub struct Archive(pub Digest, pub u64);
 /// Where the archive is remembered, by the bytes it was recorded from: the JVM refuses it over any others. None while
 /// these are not made yet.
 pub fn archive_memo(job: &Job<'_>) -> Result<Option<Memo>> {
-    let Job { session, app, source, templates, way } = *job;
+    let Job { session, app, source, templates, way, .. } = *job;
     let (Some(base), Some(jar)) = (base(app).cached(session)?, source.cached(app, session)?) else {
         return Ok(None);
     };
     let files = render::native_files(templates, app, way.engine, Role::Checkpoint)?;
     let start = files.get(Path::new("scripts/start.sh")).map(|file| Digest::of(&file.bytes));
     let environment = way.engine.environment(app);
-    let key = Digest::of_value(&(base.blob.digest, jar.digest, start, environment, &app.http.warm_up));
+    let fresh = match fresh::wanted(app, way.engine) {
+        true => match fresh::cached(session)? {
+            Some(fresh) => Some(fresh.digest),
+            None => return Ok(None),
+        },
+        false => None,
+    };
+    let key = Digest::of_value(&(base.blob.digest, jar.digest, fresh, start, environment, &app.http.warm_up));
     Memo::of(&session.workspace, "archive", &key).map(Some)
 }
 
@@ -60,7 +68,7 @@ pub fn base(app: &App) -> RootSpec {
 
 /// Digests of everything a pin would be made from now.
 pub fn inputs(job: &Job<'_>) -> Result<Inputs> {
-    let Job { session, app, source, templates, way } = *job;
+    let Job { session, app, source, templates, way, .. } = *job;
     let engine = way.engine;
     let files = |role| -> Result<Digest> {
         let files = match way.packer {
@@ -80,7 +88,7 @@ pub fn inputs(job: &Job<'_>) -> Result<Inputs> {
         engine.seccomp(Role::Checkpoint),
         app.checkpoint.memory,
         // The version of the way a dump is made and its data laid out.
-        2,
+        3,
     );
     let labels = (
         [Role::Checkpoint, Role::Restore].map(|role| rocks::labels(app, source, role)),
@@ -95,10 +103,17 @@ pub fn inputs(job: &Job<'_>) -> Result<Inputs> {
         ("engine".into(), Digest::of_value(&run)),
         ("labels".into(), Digest::of_value(&labels)),
     ]);
+    // A pin of an application without any is not stale for want of it.
+    if app.secrets != Secrets::default() {
+        inputs.insert("secrets".into(), Digest::of_value(&app.secrets));
+    }
     // rockcraft comes with its own base and Pebble.
     if way.packer == Packer::Native {
         inputs.insert("base".into(), base(app).digest());
         inputs.insert("pebble".into(), pebble::digest(&session.workspace.templates())?);
+        if fresh::wanted(app, engine) {
+            inputs.insert("fresh-random".into(), fresh::digest(&session.workspace.templates())?);
+        }
     }
     Ok(inputs)
 }
@@ -129,6 +144,7 @@ pub fn state(job: &Job<'_>, lock: Option<&Lock>) -> Result<State> {
         repack: None,
         base: !native || base(app).cached(session)?.is_some(),
         pebble: !native || pebble::cached(session)?.is_some(),
+        fresh: !native || !fresh::wanted(app, way.engine) || fresh::cached(session)?.is_some(),
         jar: source.cached(app, session)?.is_some() || (!native && matches!(source, Source::Git { .. })),
         archive: !native || !wants_archive(app) || archive(job)?.is_some(),
         jar_needs_toolchain: source.needs_toolchain(),

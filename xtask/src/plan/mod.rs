@@ -26,6 +26,8 @@ pub enum Step {
     Toolchain,
     /// Build Pebble.
     Pebble,
+    /// Compile the provider of random numbers.
+    Fresh,
     /// Fetch or build the jar.
     Jar,
     /// Record the archive of the application's classes.
@@ -34,6 +36,8 @@ pub enum Step {
     PackCheckpoint,
     /// Load and run it, warm it up, dump it, collect the data.
     Dump,
+    /// Search what was dumped for secrets.
+    Scan,
     /// Pack the restore rock.
     PackRestore,
     /// Run it and compare its answers with those before the dump.
@@ -49,10 +53,12 @@ impl fmt::Display for Step {
             Step::Base => "make the base layer",
             Step::Toolchain => "make the build image",
             Step::Pebble => "build Pebble",
+            Step::Fresh => "compile the random numbers",
             Step::Jar => "get the jar",
             Step::Train => "record the class archive",
             Step::PackCheckpoint => "pack the checkpoint rock",
             Step::Dump => "run, warm up and dump",
+            Step::Scan => "search for secrets",
             Step::PackRestore => "pack the restore rock",
             Step::Prove => "restore and compare",
             Step::Pin => "pin the checkpoint",
@@ -64,7 +70,7 @@ impl fmt::Display for Step {
 pub type Inputs = BTreeMap<String, Digest>;
 
 /// Inputs that only the restore rock depends on: what was dumped stays good when they change.
-const RESTORE_ONLY: [&str; 2] = ["labels", "restore-files"];
+const RESTORE_ONLY: [&str; 3] = ["labels", "restore-files", "secrets"];
 
 /// Why a step is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +141,8 @@ pub struct State {
     pub base: bool,
     /// Whether Pebble is.
     pub pebble: bool,
+    /// Whether the provider of random numbers is, or none is wanted.
+    pub fresh: bool,
     /// Whether the jar is.
     pub jar: bool,
     /// Whether the class archive is, or none is wanted.
@@ -170,6 +178,7 @@ pub fn checkpoint(inputs: &Inputs, state: &State, force: bool) -> Plan {
         {
             steps.push((Step::PackCheckpoint, Reason::Needed));
         }
+        steps.push((Step::Scan, Reason::Needed));
         steps.push((Step::PackRestore, reason));
         steps.push((Step::Prove, Reason::Needed));
         steps.push((Step::Pin, Reason::Needed));
@@ -188,11 +197,12 @@ pub fn pack_checkpoint(state: &State) -> Plan {
 
 /// What both rocks are made of, where it is not made yet.
 fn parts(state: &State) -> Vec<(Step, Reason)> {
-    let toolchain = !state.pebble || (!state.jar && state.jar_needs_toolchain);
+    let toolchain = !state.pebble || !state.fresh || (!state.jar && state.jar_needs_toolchain);
     let steps = [
         (Step::Base, !state.base),
         (Step::Toolchain, toolchain),
         (Step::Pebble, !state.pebble),
+        (Step::Fresh, !state.fresh),
         (Step::Jar, !state.jar),
     ];
     steps.into_iter().filter(|(_, needed)| *needed).map(|(step, _)| (step, Reason::NotMade)).collect()
@@ -249,6 +259,7 @@ mod tests {
             repack: None,
             base: true,
             pebble: true,
+            fresh: true,
             jar: true,
             archive: true,
             jar_needs_toolchain: true,
@@ -265,16 +276,24 @@ mod tests {
             assert_eq!(steps, expected, "{plan}");
         };
         check(&now, state(), false, &[Render]);
-        let whole = [Render, PackCheckpoint, Dump, PackRestore, Prove, Pin];
+        let whole = [Render, PackCheckpoint, Dump, Scan, PackRestore, Prove, Pin];
         check(&now, state(), true, &whole);
         check(&[("source", "2"), now[1], now[2]], state(), false, &whole);
-        check(&[now[0], now[1], ("restore-files", "2")], state(), false, &[Render, PackRestore, Prove, Pin]);
+        check(
+            &[now[0], now[1], ("restore-files", "2")],
+            state(),
+            false,
+            &[Render, Scan, PackRestore, Prove, Pin],
+        );
         check(
             &[now[0], now[1], now[2], ("labels", "2")],
             state(),
             false,
-            &[Render, PackCheckpoint, PackRestore, Prove, Pin],
+            &[Render, PackCheckpoint, Scan, PackRestore, Prove, Pin],
         );
+        // What was dumped stays, and is searched again.
+        let scanned = [Render, Scan, PackRestore, Prove, Pin];
+        check(&[now[0], now[1], now[2], ("secrets", "1")], state(), false, &scanned);
         // An input that an older tool did not know of.
         check(&[now[0], now[1], now[2], ("new", "1")], state(), false, &whole);
         check(&now, State { missing: Some(ObjectKind::Jar), ..state() }, false, &whole);
@@ -282,15 +301,41 @@ mod tests {
             &now,
             State { repack: Some(Reason::Drifted), ..state() },
             false,
-            &[Render, PackRestore, Prove, Pin],
+            &[Render, Scan, PackRestore, Prove, Pin],
         );
         check(&now, State { pinned: None, ..state() }, false, &whole);
-        let empty = State { pinned: None, base: false, pebble: false, jar: false, archive: false, ..state() };
-        let all =
-            [Render, Base, Toolchain, Pebble, Jar, Train, PackCheckpoint, Dump, PackRestore, Prove, Pin];
+        let empty = State {
+            pinned: None,
+            base: false,
+            pebble: false,
+            fresh: false,
+            jar: false,
+            archive: false,
+            ..state()
+        };
+        let all = [
+            Render,
+            Base,
+            Toolchain,
+            Pebble,
+            Fresh,
+            Jar,
+            Train,
+            PackCheckpoint,
+            Dump,
+            Scan,
+            PackRestore,
+            Prove,
+            Pin,
+        ];
         check(&now, empty.clone(), false, &all);
-        let local = State { pebble: true, jar_needs_toolchain: false, ..empty };
-        check(&now, local, false, &[Render, Base, Jar, Train, PackCheckpoint, Dump, PackRestore, Prove, Pin]);
+        let local = State { pebble: true, fresh: true, jar_needs_toolchain: false, ..empty };
+        check(
+            &now,
+            local,
+            false,
+            &[Render, Base, Jar, Train, PackCheckpoint, Dump, Scan, PackRestore, Prove, Pin],
+        );
     }
 
     #[test]

@@ -10,10 +10,12 @@ use anyhow::Result;
 use crate::app::App;
 use crate::digest::Digest;
 use crate::engine::{Engine, RESOURCE_POLICIES};
+use crate::fresh;
 use crate::lock::{DataFile, Lock, MappedFile};
 use crate::rock::{DAEMON_ID, Role};
 use crate::way::Way;
 
+mod kubernetes;
 mod quote;
 mod templates;
 mod values;
@@ -84,7 +86,12 @@ pub fn rockcraft_files(
 ) -> Result<Files> {
     let way = Way::rockcraft(app);
     let values = values::of(app, way, role, pinned);
-    let mut files = scripts(templates, &values, way.engine, role)?;
+    let mut files = scripts(templates, &values, app, way.engine, role)?;
+    if fresh::wanted(app, way.engine) {
+        let sources = templates.fresh.iter().filter(|(name, _)| name.ends_with(".java"));
+        let rendered = |text: &str| File::text(&format!("// {}{text}", unchanged(app)));
+        files.extend(sources.map(|(name, text)| (Path::new(fresh::FOLDER).join(name), rendered(text))));
+    }
     let text = templates.render(&format!("rockcraft/{}.yaml.j2", role.folder()), &values)?;
     files.insert("rockcraft.yaml".into(), File::text(&text));
     for (path, file) in own_files(app, way.engine) {
@@ -105,26 +112,38 @@ pub fn rockcraft_files(
 pub fn native_files(templates: &Templates, app: &App, engine: Engine, role: Role) -> Result<Files> {
     let way = Way { packer: crate::way::Packer::Native, engine };
     let values = values::of(app, way, role, None);
-    let mut files = scripts(templates, &values, engine, role)?;
+    let mut files = scripts(templates, &values, app, engine, role)?;
     let text = templates.render(&format!("pebble/{}.yaml.j2", role.folder()), &values)?;
     files.insert("layer.yaml".into(), File::text(&text));
     Ok(files)
 }
 
-/// How the restore rock is run: `compose.yaml`, and the filter of system calls that Docker needs for it.
+/// How the restore rock is run: `compose.yaml`, `kubernetes.yaml`, and the filter of system calls that both name.
 fn deployment(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<Files> {
     // The pinned rock's way; before there is one, that of the files beside.
     let pinned = lock.map(Lock::way);
-    let values = values::of(app, pinned.unwrap_or_else(|| Way::rockcraft(app)), Role::Restore, None);
+    let way = pinned.unwrap_or_else(|| Way::rockcraft(app));
+    let values = values::of(app, way, Role::Restore, None);
+    let granted = lock.map_or(way.engine.capabilities(app, Role::Restore), |lock| &lock.capabilities.restore);
+    let granted: Vec<String> = granted.iter().map(ToString::to_string).collect();
+    let refused = lock.map_or(&[][..], |lock| &lock.system_calls.refused);
+    let filter = templates.filter(refused)?;
+    let refused: Vec<&str> = refused.iter().map(|family| family.row().name).collect();
+    let refused = refused.join(", ");
+    let values = minijinja::context! { container_capabilities => granted, refused, ..values };
     // An application that has written elsewhere before the dump will do so again.
     let elsewhere = |file: &DataFile| {
         file.sha256.is_some() && !["/checkpoint-data/", "/tmp/"].iter().any(|own| file.path.starts_with(own))
     };
     let read_only = lock.is_some_and(|lock| !lock.data.files.iter().any(elsewhere));
-    let compose = templates.render("compose.yaml.j2", &minijinja::context! { read_only, ..values })?;
+    let compose =
+        templates.render("compose.yaml.j2", &minijinja::context! { read_only, ..values.clone() })?;
+    let own = kubernetes::values(app, lock, &filter);
+    let kubernetes = templates.render("kubernetes.yaml.j2", &minijinja::context! { ..own, ..values })?;
     Ok(Files::from([
         ("compose.yaml".into(), File::text(&compose)),
-        ("seccomp.json".into(), File::text(&templates.seccomp)),
+        ("kubernetes.yaml".into(), File::text(&kubernetes)),
+        ("seccomp.json".into(), File::text(&filter)),
     ]))
 }
 
@@ -139,12 +158,28 @@ pub fn own_files(app: &App, engine: Engine) -> BTreeMap<String, File> {
     files
 }
 
-fn scripts(templates: &Templates, values: &minijinja::Value, engine: Engine, role: Role) -> Result<Files> {
+fn scripts(
+    templates: &Templates,
+    values: &minijinja::Value,
+    app: &App,
+    engine: Engine,
+    role: Role,
+) -> Result<Files> {
     let script = |name: &&str| -> Result<(PathBuf, File)> {
         let text = templates.render(&format!("scripts/{name}.j2"), values)?;
         Ok((Path::new("scripts").join(name), File::program(&text)))
     };
-    engine.scripts(role).iter().map(script).collect()
+    let mut files: Files = engine.scripts(app, role).iter().map(script).collect::<Result<_>>()?;
+    if let (true, Some(list)) = (fresh::listed(app, engine, role), templates.fresh.get(fresh::LIST)) {
+        let text = format!("# {}{list}", unchanged(app));
+        files.insert(Path::new("scripts").join(fresh::LIST), File::text(&text));
+    }
+    Ok(files)
+}
+
+/// The first line of what is rendered as it stands below the templates.
+fn unchanged(app: &App) -> String {
+    format!("@generated by `cargo xtask render {}` from templates/{}; do not edit\n", app.name, fresh::FOLDER)
 }
 
 /// What `install-data.sh` reads: the pinned files with their folders, sorted, so that parents come first.
@@ -177,10 +212,12 @@ fn manifest(app: &App, pinned: Pinned<'_>) -> String {
 
 /// `sha256sum --check` reads it, at the root of the rock's base and packages.
 fn mapped(app: &App, pinned: Pinned<'_>) -> String {
-    // What is in the data is compared with the data's own manifest.
+    // What is in the data is compared with the data's own manifest, and the provider where it is compiled.
     let jars = "/jars/";
     let ours = |file: &&MappedFile| {
-        !file.path.starts_with(jars) && pinned.data.iter().all(|data| data.path != file.path)
+        !file.path.starts_with(jars)
+            && file.path != fresh::JAR
+            && pinned.data.iter().all(|data| data.path != file.path)
     };
     let lines = pinned.mapped.iter().filter(ours);
     let text: String =

@@ -1,5 +1,6 @@
 //! The templates, as the template engine has read them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
@@ -10,6 +11,8 @@ use walkdir::WalkDir;
 
 use super::quote;
 use crate::diagnostic::{InputError, Problem, nearest};
+use crate::fresh;
+use crate::seccomp::{Family, narrowed};
 
 /// The filter's file, below the templates.
 pub const SECCOMP: &str = "seccomp.json";
@@ -18,8 +21,10 @@ pub const SECCOMP: &str = "seccomp.json";
 #[derive(Debug, Clone)]
 pub struct Templates {
     environment: Environment<'static>,
-    /// The filter of system calls for Docker: no template, it is the same for all.
-    pub(super) seccomp: String,
+    /// The filter of system calls: no template, only narrowed for a pin that says so.
+    seccomp: String,
+    /// Sources and list of the provider of random numbers, by file name: no templates either.
+    pub(super) fresh: BTreeMap<String, String>,
 }
 
 impl Templates {
@@ -37,7 +42,19 @@ impl Templates {
             }
         }
         let seccomp = fs::read_to_string(folder.join(SECCOMP))?;
-        Ok(Templates { environment, seccomp })
+        let mut provider = BTreeMap::new();
+        for entry in fs::read_dir(folder.join(fresh::FOLDER))? {
+            let path = entry?.path();
+            let name =
+                path.file_name().and_then(|name| name.to_str()).context("a template's name is UTF-8")?;
+            provider.insert(name.to_owned(), fs::read_to_string(&path)?);
+        }
+        Ok(Templates { environment, seccomp, fresh: provider })
+    }
+
+    /// The filter of system calls that a restore runs under which is refused these.
+    pub fn filter(&self, refused: &[Family]) -> Result<String> {
+        narrowed(&self.seccomp, refused).with_context(|| format!("templates/{SECCOMP}"))
     }
 
     /// Renders a template of a report, whose text passes the filter of HTML.

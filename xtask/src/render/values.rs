@@ -3,12 +3,17 @@
 use minijinja::{Value, context};
 
 use super::{Pinned, rock_name};
-use crate::app::{App, CracEngine, Source};
+use crate::app::{App, CracEngine, Fallback, Source};
+use crate::checkpoint::COLD_START;
 use crate::digest::Digest;
-use crate::engine::{CRIU_OPTIONS, Engine};
+use crate::engine::{CRIU_OPTIONS, Engine, crac_restore};
 use crate::lock::Data;
 use crate::rock::{DAEMON_ID, Role};
 use crate::way::{Packer, Way};
+
+/// How long a restored process is on trial: within this time it must answer, and must not end by itself, or the
+/// application is started cold.
+const TRIAL_SECONDS: u64 = 10;
 
 /// The variables for one rock of an application.
 pub fn of(app: &App, way: Way, role: Role, pinned: Option<Pinned<'_>>) -> Value {
@@ -35,6 +40,11 @@ pub fn of(app: &App, way: Way, role: Role, pinned: Option<Pinned<'_>>) -> Value 
         ),
         _ => (context! {}, None),
     };
+    let fresh = crate::fresh::wanted(app, engine);
+    let mut scripts = engine.scripts(app, role).to_vec();
+    if crate::fresh::listed(app, engine, role) {
+        scripts.push(crate::fresh::LIST);
+    }
     let without_files = app.rock.files.is_empty() && app.crac.resource_policies.is_none();
     context! {
         generated => format!(
@@ -57,14 +67,13 @@ pub fn of(app: &App, way: Way, role: Role, pinned: Option<Pinned<'_>>) -> Value 
         files => !without_files,
         ppas => ppas.to_vec(),
         capabilities => file_capabilities.join(","),
-        container_capabilities => capabilities.iter().map(ToString::to_string).collect::<Vec<_>>(),
         java => java.version,
         engine => engine.to_string(),
         engine_is_criu => app.crac.engine != CracEngine::Warp,
         sets_uid => engine == Engine::Crac && app.crac.engine != CracEngine::Warp,
         class_archive => engine == Engine::Criu && crate::plan::wants_archive(app),
         min_pid => app.checkpoint.min_pid,
-        jvm_options => engine.jvm_options(app),
+        jvm_options => engine.jvm_options(app, role),
         arguments => &java.arguments,
         criu_options => CRIU_OPTIONS.to_vec(),
         ghost_limit => app.checkpoint.ghost_limit.as_u64(),
@@ -72,9 +81,16 @@ pub fn of(app: &App, way: Way, role: Role, pinned: Option<Pinned<'_>>) -> Value 
         restore_seconds => app.limits.restore.as_secs().max(1),
         environment => engine.environment(app),
         restore_command => engine.restore_command(app),
+        restore_words => crac_restore(app),
+        cold => role == Role::Restore && app.restore.fallback == Fallback::Cold,
+        cold_notice => COLD_START,
+        trial_seconds => TRIAL_SECONDS,
         port => app.http.port,
+        ready => &app.http.ready,
         ready_url => format!("http://127.0.0.1:{}{}", app.http.port, app.http.ready),
-        scripts => engine.scripts(role).to_vec(),
+        scripts,
+        fresh,
+        fresh_digest => fresh_digest(pinned),
         native => way.packer == Packer::Native,
         source => git,
         jar_digest => jar_digest(app, pinned.map(|pinned| pinned.jar)),
@@ -96,6 +112,13 @@ fn description(app: &App, engine: Engine, role: Role, pinned: Option<Pinned<'_>>
     let data = pinned.filter(|pinned| role == Role::Restore && !pinned.data.is_empty());
     let data = data.map(|pinned| format!("Checkpoint data {}.", Data::tree(pinned.data, pinned.mapped)));
     std::iter::once(first).chain(from).chain(data).collect()
+}
+
+/// SHA-256 of the provider that the dumped process has mapped: rockcraft compiles it for each rock. Empty before a dump.
+fn fresh_digest(pinned: Option<Pinned<'_>>) -> String {
+    let mapped = pinned.map_or(&[][..], |pinned| pinned.mapped);
+    let found = mapped.iter().find(|file| file.path == crate::fresh::JAR);
+    found.map(|file| file.sha256.hex()).unwrap_or_default()
 }
 
 /// SHA-256 of the jar that rockcraft is handed: app.toml's, or the pin's. Before there is either, one that no jar has.

@@ -6,10 +6,12 @@ use anyhow::Result;
 
 use crate::app::{App, Source};
 use crate::digest::Digest;
+use crate::engine::Capability;
 use crate::lock::{DataFile, MappedFile};
 use crate::pack::Image;
 use crate::render::{self, Templates};
 use crate::rock::{Entry, EntryKind, Role};
+use crate::seccomp::Family;
 use crate::session::Session;
 use crate::source::Jar;
 use crate::way::Way;
@@ -30,6 +32,20 @@ pub struct Job<'a> {
     pub source: &'a Source,
     /// Who packs and who checkpoints.
     pub way: Way,
+    /// What a pin says its restore is granted; none where there is no pin, or a new dump comes in its place.
+    pub granted: Option<&'a [Capability]>,
+    /// What a pin says its restore is refused; nothing where there is no pin, or a new dump comes in its place.
+    pub refused: &'a [Family],
+}
+
+impl<'a> Job<'a> {
+    /// The capabilities of a container of this role, and of the CRIU in it.
+    pub fn capabilities(&self, role: Role) -> &'a [Capability] {
+        match (role, self.granted) {
+            (Role::Restore, Some(granted)) => granted,
+            _ => self.way.engine.capabilities(self.app, role),
+        }
+    }
 }
 
 /// What both rocks are made of, besides what is rendered.
@@ -89,7 +105,7 @@ const CRIU: &str = "/usr/sbin/criu";
 
 /// CRIU with the capabilities that a rock of this role grants it.
 fn criu_entry(job: &Job<'_>, role: Role, (digest, size): (Digest, u64)) -> Entry {
-    let capabilities = job.way.engine.capabilities(job.app, role).to_vec();
+    let capabilities = job.capabilities(role).to_vec();
     let kind = EntryKind::Object { digest, size };
     Entry { path: CRIU.into(), mode: 0o755, owner: 0, kind, capabilities }
 }

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::debian::Root;
 use crate::digest::Digest;
 use crate::engine::Engine;
+use crate::fresh::{self, Fresh};
 use crate::lock::{Data, DataFile, MappedFile};
 use crate::memo::Memo;
 use crate::pack::{self, Blob, Image, import};
@@ -39,6 +40,8 @@ pub struct Parts {
     pub jar: Jar,
     /// The archive of its classes.
     pub archive: Option<(Digest, u64)>,
+    /// The provider of random numbers.
+    pub fresh: Option<Fresh>,
 }
 
 /// The checkpoint rock.
@@ -65,7 +68,7 @@ fn pack_rock(job: &Job<'_>, parts: &Parts, role: Role, data: Option<(Digest, Lay
         Layer { title: "application".into(), content: LayerContent::Entries(jar_entries(app, parts)) },
         Layer {
             title: "services".into(),
-            content: LayerContent::Entries(service_entries(job, &parts.base, role)?),
+            content: LayerContent::Entries(service_entries(job, parts, role)?),
         },
     ];
     let mut labels = labels(app, source, role);
@@ -141,7 +144,7 @@ fn jar_entries(app: &App, parts: &Parts) -> Vec<Entry> {
     entries
 }
 
-fn service_entries(job: &Job<'_>, base: &Root, role: Role) -> Result<Vec<Entry>> {
+fn service_entries(job: &Job<'_>, parts: &Parts, role: Role) -> Result<Vec<Entry>> {
     let Job { session, templates, app, way, .. } = *job;
     let engine = way.engine;
     // Every folder stands in each layer that has something in it: one that is not listed comes out root's.
@@ -163,12 +166,15 @@ fn service_entries(job: &Job<'_>, base: &Root, role: Role) -> Result<Vec<Entry>>
         let mode = if rendered.executable { 0o755 } else { 0o644 };
         entries.push(file(path, mode, EntryKind::Bytes(rendered.bytes)));
     }
+    if let Some(Fresh { digest, size }) = parts.fresh {
+        entries.push(file(fresh::JAR.into(), 0o644, EntryKind::Object { digest, size }));
+    }
     for (path, own) in render::own_files(app, engine) {
         let mode = if own.executable { 0o755 } else { 0o644 };
         entries.push(file(path, mode, EntryKind::Bytes(own.bytes)));
     }
     if engine == Engine::Criu {
-        entries.push(criu_entry(job, role, extract(session, base, CRIU)?));
+        entries.push(criu_entry(job, role, extract(session, &parts.base, CRIU)?));
     }
     Ok(entries)
 }

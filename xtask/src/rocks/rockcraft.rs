@@ -160,6 +160,15 @@ fn pack(job: &Job<'_>, role: Role, folder: &Path) -> Result<Image> {
     }
 }
 
+/// A restore rock whose CRIU has what the job grants. That of a CRaC JVM is root by its setuid bit, and has what its
+/// container has.
+pub fn granted(job: &Job<'_>, image: &Image) -> Result<Image> {
+    match job.way.engine {
+        Engine::Criu => with_file_capabilities(job, Role::Restore, image),
+        Engine::Crac => Ok(image.clone()),
+    }
+}
+
 /// `NAME_VERSION_PLATFORM.rock`.
 fn packed(job: &Job<'_>, role: Role, folder: &Path) -> Result<PathBuf> {
     let name =

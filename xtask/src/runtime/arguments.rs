@@ -19,7 +19,11 @@ pub struct ContainerSpec {
     pub capabilities: Vec<Capability>,
     /// Its system call filter.
     pub seccomp: Seccomp,
-    /// The filter's file where the engine's own would not do: Docker's has no clone3, which CRIU needs.
+    /// Whether its processes can gain no privilege (`no_new_privs`). With podman alone: under Docker, CRIU has its
+    /// capabilities by its file, and by nothing else.
+    pub no_new_privileges: bool,
+    /// The filter's file where the engine's own would not do: Docker's has no clone3, which CRIU needs, and none is
+    /// narrowed.
     pub profile: Option<PathBuf>,
     /// Ports that this machine forwards.
     pub publish: Vec<Publish>,
@@ -113,6 +117,7 @@ impl ContainerSpec {
             image: image.into(),
             capabilities: Vec::new(),
             seccomp: Seccomp::Default,
+            no_new_privileges: false,
             profile: None,
             publish: Vec::new(),
             environment: BTreeMap::new(),
@@ -152,10 +157,13 @@ impl ContainerSpec {
         }
         match (self.seccomp, kind, &self.profile) {
             (Seccomp::Unconfined, ..) => add("security-opt", "seccomp=unconfined"),
-            (Seccomp::Default, Kind::Docker, Some(file)) => {
+            (Seccomp::Default, Kind::Docker, Some(file)) | (Seccomp::Narrowed, _, Some(file)) => {
                 add("security-opt", &format!("seccomp={}", file.display()));
             }
-            (Seccomp::Default, ..) => {}
+            (Seccomp::Default | Seccomp::Narrowed, ..) => {}
+        }
+        if self.no_new_privileges && kind == Kind::Podman {
+            add("security-opt", "no-new-privileges");
         }
         for publish in &self.publish {
             add("publish", &publish.to_string());
@@ -194,7 +202,8 @@ mod tests {
     #[test]
     fn a_restore_is_not_privileged() {
         let mut spec = ContainerSpec::new("petclinic-restore", "localhost/petclinic-restorer:0.0.1");
-        spec.capabilities = vec![Capability::CheckpointRestore, Capability::Setgid, Capability::Setpcap];
+        spec.capabilities = vec![Capability::CheckpointRestore];
+        spec.no_new_privileges = true;
         spec.publish = vec![Publish::anywhere(8080)];
         spec.environment.insert("A".into(), "b c".into());
         spec.profile = Some("/r/seccomp.json".into());
@@ -203,12 +212,31 @@ mod tests {
             words.join(" ")
         };
         let expected = "run --detach --pull=never --name=xtask-petclinic-restore-1-0 --log-driver=k8s-file \
-            --label=dev.xtask.owner=1-2 --cap-drop=all --cap-add=CHECKPOINT_RESTORE --cap-add=SETGID \
-            --cap-add=SETPCAP --publish=127.0.0.1::8080 --env=A=b c -- localhost/petclinic-restorer:0.0.1";
+            --label=dev.xtask.owner=1-2 --cap-drop=all --cap-add=CHECKPOINT_RESTORE \
+            --security-opt=no-new-privileges --publish=127.0.0.1::8080 --env=A=b c -- localhost/petclinic-restorer:0.0.1";
         assert_eq!(line(Kind::Podman), expected);
         let docker = expected.replace("k8s-file", "json-file");
-        let docker = docker.replace(" --publish", " --security-opt=seccomp=/r/seccomp.json --publish");
+        let docker = docker.replace("no-new-privileges", "seccomp=/r/seccomp.json");
         assert_eq!(line(Kind::Docker), docker);
+    }
+
+    /// podman's own filter is in place of ours only as long as ours is not narrowed.
+    #[test]
+    fn the_filter() {
+        let mut spec = ContainerSpec::new("shop-restore", "localhost/shop:1");
+        spec.profile = Some("/r/seccomp.json".into());
+        let mut check = |seccomp, kind, expected: Option<&str>| {
+            spec.seccomp = seccomp;
+            let words = spec.arguments(kind, &["run"], "name", "1-2");
+            let found = words.iter().find_map(|word| word.strip_prefix("--security-opt="));
+            assert_eq!(found, expected, "{seccomp:?} {kind}");
+        };
+        let ours = Some("seccomp=/r/seccomp.json");
+        for (kind, default) in [(Kind::Podman, None), (Kind::Docker, ours)] {
+            check(Seccomp::Default, kind, default);
+            check(Seccomp::Narrowed, kind, ours);
+            check(Seccomp::Unconfined, kind, Some("seccomp=unconfined"));
+        }
     }
 
     #[test]

@@ -91,6 +91,23 @@ impl Container<'_> {
         Ok(ran.stdout + &ran.stderr)
     }
 
+    /// The last lines of that, at most so many.
+    pub fn log_end(&self, lines: usize) -> Result<String> {
+        let command = self.runtime.command(["logs", "--tail", &lines.to_string(), &self.name]);
+        let ran = process::run(command, &Limit::quick())?;
+        Ok(ran.stdout + &ran.stderr)
+    }
+
+    /// Lets `consume` read one of its files, also once it has ended.
+    pub fn copy<T>(&self, file: &str, consume: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+        let from = format!("{}:{file}", self.name);
+        process::pipe(self.runtime.command(["cp", &from, "-"]), &Limit::quick(), |tar| {
+            let mut archive = tar::Archive::new(tar);
+            let mut entry = archive.entries()?.next().with_context(|| format!("{file} is not there"))??;
+            consume(&mut entry)
+        })
+    }
+
     /// The engine's own name for it, which its mounts and control groups bear.
     pub fn id(&self) -> Result<String> {
         self.inspect("{{.Id}}")

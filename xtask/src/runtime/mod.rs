@@ -133,6 +133,9 @@ impl Runtime {
 
     /// Starts a container; its value removes it.
     pub fn start(&self, spec: &ContainerSpec) -> Result<Container<'_>> {
+        if self.kind == Kind::Docker && !spec.mounts.is_empty() {
+            return self.start_with_copies(spec);
+        }
         let container = self.named(spec)?;
         let arguments = spec.arguments(self.kind, &["run", "--detach"], &container.name, &owned(spec)?);
         process::read(self.command(arguments), &start_limit()).map_err(|error| self.explain(error, spec))?;
@@ -212,7 +215,7 @@ impl Runtime {
         }
         if text.contains("rlimit") {
             return anyhow!(
-                "{} may not raise resource limits here; set `default_ulimits` in containers.conf (README, \"Machines with limits\")\n{text}",
+                "{} may not raise resource limits here; set `default_ulimits` in containers.conf (docs/guide/first-checkpoint.md, \"Machines with limits\")\n{text}",
                 self.kind
             );
         }

@@ -164,4 +164,9 @@ fn add_data(document: &mut Document, lock: &Lock) {
         component.property("data:bytes", archive.size);
         document.add(&rock, component);
     }
+    if let Some(fresh) = &lock.fresh_random {
+        let mut component = Component::new("library", "fresh-random".into(), "fresh-random");
+        component.hash(&fresh.digest);
+        document.add(&rock, component);
+    }
 }

@@ -1,6 +1,7 @@
 //! Docker in place of podman: all of the way, and between the two.
 
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,6 +14,7 @@ use xtask::progress::Verbosity;
 use xtask::runtime::Kind;
 use xtask::session::Session;
 
+use crate::fresh::send;
 use crate::support::{BUILD, PORT, Workspace, docker, get, podman, repository, sample, wait_until};
 
 const APP: &str = "e2e-docker";
@@ -57,6 +59,7 @@ fn all_of_the_way_with_docker() {
     assert_eq!(get(port, "/counter"), "3");
     docker(&["rm", "--force", &name]);
 
+    secrets(&workspace);
     remote(&mut workspace);
     compose(&workspace);
     swept(&workspace);
@@ -84,7 +87,7 @@ fn least_privilege(name: &str, pid: u32) {
     let host = docker(&["inspect", "--format", host, name]);
     // Clients differ in how they write the names.
     let host = host.replace("CAP_", "").replace("[ALL]", "[all]");
-    assert_eq!(host, "false [all] [CHECKPOINT_RESTORE SETGID SETPCAP] 584792:584792");
+    assert_eq!(host, "false [all] [CHECKPOINT_RESTORE] 584792:584792");
     for process in ["1".to_owned(), pid.to_string()] {
         let status = docker(&["exec", name, "cat", &format!("/proc/{process}/status")]);
         let field = |name: &str| {
@@ -101,6 +104,22 @@ fn port_in_use(workspace: &Workspace, port: u16) {
     let output = workspace.run(&["restore", APP, "--detach", "--publish", &publish]);
     assert_eq!(output.code, Some(1), "{output}");
     output.assert_says(&["of this machine is in use", "--publish PORT:8080"]);
+}
+
+/// Files that come in after the restore, and are those of this machine only at that moment: Docker gets copies.
+fn secrets(workspace: &Workspace) {
+    let folder = workspace.root().join("late");
+    fs::create_dir_all(folder.join("db")).unwrap();
+    fs::write(folder.join("db/password"), "from Docker\n").unwrap();
+    for (path, mode) in [("", 0o755), ("db", 0o755), ("db/password", 0o444)] {
+        fs::set_permissions(folder.join(path), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let port = xtask::runtime::free_port().unwrap();
+    let (publish, folder) = (format!("{port}:{PORT}"), folder.display().to_string());
+    let up = workspace.succeed(&["restore", APP, "--detach", "--publish", &publish, "--secrets", &folder]);
+    let guess = |what: &str| send(port, "/secret/db.password", ("X-Guess", what), "");
+    assert_eq!((guess("from Docker"), guess("another")), (200, 403));
+    docker(&["rm", "--force", up.stdout.trim()]);
 }
 
 /// An engine on another machine, as far as anybody can tell: it is reached over TCP at an address that is not the
@@ -208,8 +227,7 @@ fn the_filter_is_dockers_with_clone3() {
     let probe = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/syscalls.py");
     let profile = format!("seccomp={}", repository().join("templates/seccomp.json").display());
     let table = |more: &[&str]| -> Vec<String> {
-        let capabilities =
-            ["CHECKPOINT_RESTORE", "SETGID", "SETPCAP"].map(|name| format!("--cap-add={name}"));
+        let capabilities = ["CHECKPOINT_RESTORE"].map(|name| format!("--cap-add={name}"));
         let ran = Command::new("docker")
             .args(["run", "--rm", "--interactive", "--cap-drop=all"])
             .args(capabilities)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::fallback::refuse_clone3;
 use crate::support::{Output, PORT, Workspace, get, podman, sample};
 
 const APP: &str = "e2e-faults";
@@ -102,7 +103,7 @@ fn faults_before_the_dump() {
         Fault {
             name: "a deleted file larger than the limit",
             toml: environment("ghost", ""),
-            says: &["the dump failed", "ghost file", "checkpoint.ghost-limit", "20.0 MiB", "app.toml"],
+            says: &["the dump failed", "ghost file", "[ghost-file]", "app.toml", "ghost-limit = "],
             within: 60,
         },
     ];
@@ -116,7 +117,7 @@ fn faults_before_the_dump() {
 #[test]
 #[ignore = "needs podman; run by cargo xtask test"]
 fn faults_of_the_restore() {
-    let workspace = pinned();
+    let mut workspace = pinned();
     let good = sample(HTTP);
     let script = "templates/scripts/restore.sh.j2";
     let original = fs_err::read(workspace.root().join(script)).unwrap();
@@ -170,5 +171,22 @@ fn faults_of_the_restore() {
     let publish = format!("{port}:{PORT}");
     let arguments = ["restore", APP, "--detach", "--publish", &publish];
     fails(&workspace, "a port that is taken", &arguments, &["is in use", &port.to_string(), "--publish"], 30);
+
+    // Whichever command it is that restores, its failure says why.
+    refuse_clone3(&mut workspace);
+    let says = [
+        "/cr-restore.c:",
+        "\nwhy: the container's filter of system calls does not allow clone3 [clone3]\n  evidence: line ",
+        "\n  remedy:   start the container with `--security-opt seccomp=rocks/e2e-faults/restore/seccomp.json`",
+        "/logs/",
+    ];
+    for arguments in [
+        &["restore", APP, "--detach"][..],
+        &["soak", APP, "--restores", "1"],
+        &["bench", APP, "--cold", "1", "--restores", "1"],
+    ] {
+        fails(&workspace, &format!("{} without clone3", arguments[0]), arguments, &says, 60);
+    }
+    workspace.unset("CONTAINERS_CONF");
     still_restores(&workspace, &good);
 }

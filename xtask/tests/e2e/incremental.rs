@@ -1,5 +1,7 @@
 //! What has not changed is not done again.
 
+use xtask::seccomp::Family;
+
 use crate::support::{Workspace, files, get, podman, sample};
 
 const APP: &str = "e2e-incremental";
@@ -13,13 +15,15 @@ fn only_what_changed_is_done_again() {
     let workspace = Workspace::new(APP, &sample(HTTP));
     plan_writes_nothing(&workspace);
     workspace.checkpoint(&[]);
-    let first = workspace.lock();
+    let mut first = workspace.lock();
+    first.system_calls.refused = vec![Family::MessageQueues];
+    first.write(&workspace.lock_path()).unwrap();
 
     println!("  a limit of the restore");
     workspace.write(&sample(&format!("{HTTP}[limits]\nrestore = \"20s\"\n")));
     let plan = plan_writes_nothing(&workspace);
-    let steps = ["render the rocks", "pack the restore rock", "restore and compare", "pin the checkpoint"];
-    assert_eq!(plan, steps);
+    let rest = "search for secrets, pack the restore rock, restore and compare, pin the checkpoint";
+    assert_eq!(plan.join(", "), format!("render the rocks, {rest}"));
     let output = workspace.checkpoint(&[]);
     assert!(!output.stderr.contains(DUMP), "it was dumped again\n{output}");
     let second = workspace.lock();
@@ -27,6 +31,7 @@ fn only_what_changed_is_done_again() {
     assert_eq!((&second.created, second.pid), (&first.created, first.pid));
     assert_eq!(second.rocks.checkpoint, first.rocks.checkpoint);
     assert_ne!(second.rocks.restore, first.rocks.restore, "the script in it has another limit");
+    assert_eq!(second.system_calls, first.system_calls, "the same process is refused the same");
     assert_restores(&workspace, "2");
 
     println!("  a label");
@@ -41,6 +46,8 @@ fn only_what_changed_is_done_again() {
     let output = workspace.checkpoint(&[]);
     assert!(output.stderr.contains(DUMP), "{output}");
     assert_ne!(workspace.lock().data.digest, first.data.digest);
+    assert_eq!(workspace.lock().system_calls.refused, [], "nothing was taken away from another process");
+    assert!(output.stdout.contains("its filter of system calls is the ordinary one again"), "{output}");
     assert_restores(&workspace, "5");
 
     println!("  an unreadable pin");

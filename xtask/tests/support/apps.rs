@@ -36,6 +36,7 @@ source.build = "./mvnw -Dmessage='a: b # c' package && echo \"$(date) %s\" {{ ap
 source.jar = "target/it's $(id) [a-z]*.jar"
 java.options = ["-Dspaced=a b", "-Dquoted='\"", "-Dcommand=$(id)`id`", "-Dback=\\", "-Dpercent=%p", "-Dumlaut=ü漢"]
 java.arguments = ["--empty=", "", " ", "*", "--name=a'b\"c$HOME", "-n", "{{ app }}"]
+restore.fallback = "cold"
 [environment]
 BACK = "\\n \\"
 COMMAND = "$(id) `id` ${HOME} $$"
@@ -61,6 +62,7 @@ rock.base = "ubuntu@26.04"
 rock.platforms = ["amd64", "arm64"]
 rock.packages = ["libstdc++6"]
 checkpoint.min-pid = 2000
+restore.fallback = "cold"
 "#;
 
 /// The repository's templates, read once.

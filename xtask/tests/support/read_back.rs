@@ -86,13 +86,16 @@ pub fn check_rock(app: &App, engine: Engine, role: Role, file: &Yaml) -> Result<
         Role::Checkpoint => vec!["application", "folders", "java"],
         Role::Restore => vec!["checkpoint-data", "folders", "java"],
     };
-    expected.extend((!engine.scripts(role).is_empty()).then_some("scripts"));
+    expected.extend((!engine.scripts(app, role).is_empty()).then_some("scripts"));
+    let fresh = xtask::fresh::wanted(app, engine);
+    expected.extend(fresh.then_some("fresh"));
     let files = !app.rock.files.is_empty() || app.crac.resource_policies.is_some();
     expected.extend(files.then_some("files"));
     expected.extend((!app.rock.slices.is_empty()).then_some("slices"));
     prop_assert_eq!(keys(parts), expected);
     let scripts = keys(&parts["scripts"]["organize"]);
-    prop_assert_eq!(scripts, engine.scripts(role).to_vec());
+    let list = xtask::fresh::listed(app, engine, role).then_some(xtask::fresh::LIST);
+    prop_assert_eq!(scripts, engine.scripts(app, role).iter().copied().chain(list).collect::<Vec<_>>());
     prop_assert_eq!(strings(&parts["slices"]["stage-packages"]), app.rock.slices.clone());
     let mut packages = engine.packages(app.java.version);
     packages.extend(app.rock.packages.iter().cloned());
@@ -101,7 +104,7 @@ pub fn check_rock(app: &App, engine: Engine, role: Role, file: &Yaml) -> Result<
     prop_assert_eq!(strings(&parts["java"]["overlay-packages"]), packages);
     let overlay = parts["java"]["overlay-script"].as_str().expect("a script");
     prop_assert_eq!(overlay.contains("chmod u+s \"$criu\""), engine == Engine::Crac);
-    prop_assert_eq!(overlay.contains("setcap cap_checkpoint_restore,"), engine == Engine::Criu);
+    prop_assert_eq!(overlay.contains("setcap cap_checkpoint_restore"), engine == Engine::Criu);
 
     let application = &parts["application"];
     if let (Role::Checkpoint, Source::Git { url, commit, build }) = (role, &app.source) {
@@ -133,6 +136,39 @@ pub fn check_yaml(app: &App) -> Result<(), TestCaseError> {
     let image = format!("localhost/{}:{}", rock_name(app, Role::Restore), app.version);
     prop_assert_eq!(compose["image"].as_str(), Some(image.as_str()));
     prop_assert_eq!(strings(&compose["cap_drop"]), ["ALL"]);
+    check_kubernetes(app, packed, text(&files, "restore/kubernetes.yaml"))
+}
+
+/// What kubernetes.yaml says, compared with the model.
+fn check_kubernetes(app: &App, engine: Engine, text: &str) -> Result<(), TestCaseError> {
+    let objects: Result<Vec<Yaml>, _> = text.split("\n---\n").map(parsed).collect();
+    let [deployment, service] = &objects?[..] else {
+        return Err(TestCaseError::fail("expected a Deployment and a Service"));
+    };
+    prop_assert_eq!(deployment["kind"].as_str(), Some("Deployment"));
+    prop_assert_eq!(service["kind"].as_str(), Some("Service"));
+    let label = |labels: &Yaml| labels["app.kubernetes.io/name"].as_str().map(String::from);
+    let spec = &deployment["spec"];
+    for labels in [&spec["selector"]["matchLabels"], &spec["template"]["metadata"]["labels"]] {
+        prop_assert_eq!(label(labels), Some(app.name.clone()));
+    }
+    prop_assert_eq!(label(&service["spec"]["selector"]), Some(app.name.clone()));
+    prop_assert_eq!(service["spec"]["ports"][0]["port"].as_u64(), Some(app.http.port.into()));
+    let pod = &spec["template"]["spec"];
+    prop_assert_eq!(pod["securityContext"]["runAsNonRoot"].as_bool(), Some(true));
+    prop_assert_eq!(pod["securityContext"]["seccompProfile"]["type"].as_str(), Some("Localhost"));
+    let container = &pod["containers"][0];
+    let image = format!("localhost/{}:{}", rock_name(app, Role::Restore), app.version);
+    prop_assert_eq!(container["image"].as_str(), Some(image.as_str()));
+    let ready = Some(app.http.ready.as_str());
+    for probe in ["startupProbe", "readinessProbe"] {
+        prop_assert_eq!(container[probe]["httpGet"]["path"].as_str(), ready);
+    }
+    let granted = &container["securityContext"]["capabilities"];
+    prop_assert_eq!(strings(&granted["drop"]), ["ALL"]);
+    let expected: Vec<String> =
+        engine.capabilities(app, Role::Restore).iter().map(ToString::to_string).collect();
+    prop_assert_eq!(strings(&granted["add"]), expected);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::process::Pid;
 use tempfile::TempDir;
 use xtask::app::App;
 
@@ -58,7 +59,7 @@ pub fn start(app: &App, script: &str, stubs: &Path, min_pid: u32) -> String {
     let stubs = stubs.display();
     let text =
         replaced(script.to_owned(), &format!("\nrun=/run/{}\n", app.name), &format!("\nrun={stubs}/run\n"));
-    let text = replaced(text, "\n  /usr/bin/java ", &format!("\n  {stubs}/java "));
+    let text = replaced(text, "\n    /usr/bin/java ", &format!("\n    {stubs}/java "));
     let limit = format!("-lt {} ]", app.checkpoint.min_pid);
     replaced(text, &limit, &format!("-lt {min_pid} ]"))
 }
@@ -69,4 +70,16 @@ pub fn bash(stubs: &Path) -> Command {
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", stubs.display())).stdin(Stdio::null());
     command
+}
+
+/// The processes of a group. One that has ended and waits for PID 1 to bury it is none.
+pub fn alive(group: Pid) -> Vec<String> {
+    let stats = std::fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path().join("stat"));
+    let stats = stats.filter_map(|path| std::fs::read_to_string(path).ok());
+    let living = |stat: &String| {
+        let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+        let state = fields.next();
+        state != Some("Z") && fields.nth(1) == Some(&group.as_raw_nonzero().to_string())
+    };
+    stats.filter(living).collect()
 }

@@ -14,8 +14,8 @@ use xtask::commands::checkpoint::pin;
 use xtask::debian::Root;
 use xtask::engine::Engine;
 use xtask::lock::{
-    Data, DataFile, Host, Lock, LockedBase, LockedCapabilities, LockedPacker, LockedPebble, LockedRocks,
-    LockedSource, SCHEMA,
+    Data, DataFile, Host, Lock, LockedBase, LockedCapabilities, LockedMemory, LockedPacker, LockedPebble,
+    LockedRocks, LockedSource, SCHEMA,
 };
 use xtask::pack::Image;
 use xtask::pack::layer::write_layer;
@@ -162,7 +162,7 @@ impl Shop {
     /// Calls `work` with what the commands work with.
     pub fn with_job<T>(&self, work: impl FnOnce(&Job<'_>) -> T) -> T {
         let session = Session {
-            workspace: Workspace { root: self.root() },
+            workspace: Workspace::at(self.root()),
             store: self.store(),
             progress: Progress::new(Verbosity::Quiet),
             runtime: None,
@@ -171,7 +171,15 @@ impl Shop {
         let app = app::load(&self.root(), APP).unwrap().app;
         let templates = Templates::read(&session.workspace.templates()).unwrap();
         let way = Way { packer: Packer::Native, engine: Engine::Criu };
-        work(&Job { session: &session, templates: &templates, app: &app, source: &app.source, way })
+        work(&Job {
+            session: &session,
+            templates: &templates,
+            app: &app,
+            source: &app.source,
+            way,
+            granted: None,
+            refused: &[],
+        })
     }
 
     /// The tool with these words.
@@ -223,6 +231,7 @@ pub fn prepare(job: &Job<'_>, generation: u8) -> Pin {
         pebble: Pebble { version: version.clone(), digest: pebble, size: pebble_size },
         jar: Jar { digest: jar, size: jar_size },
         archive: None,
+        fresh: None,
     };
     let files = data(store, generation);
     let parts = Parts::Native(parts);
@@ -248,8 +257,15 @@ pub fn prepare(job: &Job<'_>, generation: u8) -> Pin {
         }),
         pebble: Some(LockedPebble { version, digest: pebble, size: pebble_size }),
         class_archive: None,
+        fresh_random: None,
         host: Host::this().unwrap(),
+        memory: Some(LockedMemory {
+            resident: 150 << 20,
+            proportional: 100 << 20,
+            max_heap: Some(128 << 20),
+        }),
         capabilities: capabilities(app),
+        system_calls: Default::default(),
         rocks: LockedRocks { checkpoint: checkpoint.manifest, restore: restore.manifest },
         data: Data {
             digest: layer.digest,

@@ -17,11 +17,17 @@ while [ "$pid" -lt 1000 ]; do
   wait
 done
 
-# `exec java` would keep this shell's low PID, so the shell stays and forwards what ends a service.
-# The JVM holds no capability: one that the restoring container does not grant makes CRIU hang for ever.
-setpriv --inh-caps=-all --ambient-caps=-all \
-  /usr/bin/java '-XX:CRaCCheckpointTo=/checkpoint-data' '-XX:CRaCMinPid=1000' -XX:+UseSerialGC '-XX:MinHeapFreeRatio=10' '-XX:MaxHeapFreeRatio=20' -Xms16m -Xmx256m \
--jar /jars/petclinic.jar </dev/null &
+# Becomes the application. The JVM holds no capability: one that the restoring container does not grant makes CRIU hang
+# for ever, and an application needs none.
+application() {
+  set --
+  exec setpriv --inh-caps=-all --ambient-caps=-all \
+    /usr/bin/java '-XX:CRaCCheckpointTo=/checkpoint-data' '-XX:CRaCMinPid=1000' -XX:+UseSerialGC '-XX:MinHeapFreeRatio=10' '-XX:MaxHeapFreeRatio=20' -Xms16m -Xmx256m \
+    "$@" -jar /jars/petclinic.jar </dev/null
+}
+
+# `exec` here would keep this shell's low PID, so the shell stays and forwards what ends a service.
+application &
 jvm=$!
 echo "$jvm" >"$run/jvm.pid"
 trap 'kill -TERM "$jvm" 2>/dev/null || :' TERM INT

@@ -3,14 +3,43 @@
 #
 # Restores the application in the foreground, as this service's own process, so that Pebble sees its log, its
 # signals and its end.
-set -eu
+set -u
+
+told=
 
 run=/run/zipkin
-rm -f "$run/stats-restore" "$run/restore.log"
 
+# CRIU's first error that means something.
 first_error() {
-  grep -m 1 Error "$run/restore.log" 2>/dev/null || echo "criu said nothing; see $run/restore.log"
+  grep Error "$run/restore.log" 2>/dev/null | grep -v -e tun: -e rlimit: -e 'repair mode' | grep -m 1 . ||
+    echo "criu said nothing; see $run/restore.log"
 }
+
+give_up() {
+  echo "restore: $1" >&2
+  exit 1
+}
+
+# Without room for what CRIU writes nobody would know that a restore went well.
+if ! { printf '%65536s' '' >"$run/room"; } 2>/dev/null; then
+  rm -f "$run/room" 2>/dev/null
+  give_up "$run is full, or cannot be written"
+fi
+rm -f "$run/room" "$run/stats-restore" "$run/restore.log"
+
+for file in inherit-fd uptime; do
+  [ -s "/checkpoint-data/$file" ] || give_up "/checkpoint-data/$file is missing or empty"
+done
+
+# Timers go by the time since the machine's start. Where that is less than at the dump, whatever waits goes on waiting
+# until the machine has caught up.
+read -r up _ </proc/uptime
+read -r dumped </checkpoint-data/uptime
+late=$((dumped - ${up%.*}))
+if [ "$late" -gt 0 ]; then
+  echo "restore: WARNING: this machine was started $late s too late: it has been up for ${up%.*} s, that of" \
+    "the dump for $dumped s; until then timers of the application stand still (docs/guide/safety.md, Clocks)" >&2
+fi
 
 while read -r pipe; do
   set -- "$@" --inherit-fd "$pipe"
@@ -26,9 +55,8 @@ criu restore --unprivileged --images-dir /checkpoint-data --work-dir "$run" --lo
   --file-locks \
   --ext-unix-sk \
   --skip-file-rwx-check "$@" &
-criu=$!
-stopped=
-trap 'stopped=yes' TERM
+restoring=$!
+trap 'told=yes' TERM
 
 # CRIU writes its statistics when every task runs again. A restore that misses a capability never gets there
 # and never ends either, so it is ended here.
@@ -37,7 +65,7 @@ trap 'stopped=yes' TERM
   for _ in $(seq 30); do
     sleep 1
     [ ! -e "$run/stats-restore" ] || exit 0
-    kill -0 "$criu" 2>/dev/null || exit 0
+    kill -0 "$restoring" 2>/dev/null || exit 0
   done
   echo "restore: not restored within 30 s (limits.restore): $(first_error)" >&2
   kill -KILL 0
@@ -46,17 +74,19 @@ trap 'stopped=yes' TERM
 # A trapped signal ends `wait` early, so it is asked again until CRIU, and with it the application, is gone. The
 # first `wait` comes before the first look: a CRIU that is gone already has a status, too.
 status=0
-wait "$criu" || status=$?
-while kill -0 "$criu" 2>/dev/null; do
+wait "$restoring" || status=$?
+while kill -0 "$restoring" 2>/dev/null; do
   status=0
-  wait "$criu" || status=$?
+  wait "$restoring" || status=$?
 done
 if [ ! -e "$run/stats-restore" ]; then
-  echo "restore: failed (exit code $status): $(first_error)" >&2
-  exit 1
+  case $status in
+    126 | 127) give_up "failed (exit code $status): criu cannot be started" ;;
+    *) give_up "failed (exit code $status): $(first_error)" ;;
+  esac
 fi
 # CRIU ends with 0 however the application ended: unless it was told to, that is a failure.
-if [ "$status" = 0 ] && [ -z "$stopped" ]; then
+if [ "$status" = 0 ] && [ -z "$told" ]; then
   echo "restore: zipkin ended by itself" >&2
   exit 1
 fi

@@ -64,8 +64,8 @@ fn every_key_given() {
     assert_eq!(loaded.app.crac.resource_policies.as_ref().unwrap().bytes, manifest);
     assert!(loaded.settings.iter().all(|setting| matches!(setting.origin, Origin::File { .. })));
     let line = |key: &str| loaded.settings.iter().find(|s| s.key == key).map(|s| s.origin.clone());
-    assert_eq!(line("http.verify"), Some(Origin::File { line: 26 }));
-    assert_eq!(line("environment.EMPTY"), Some(Origin::File { line: 30 }));
+    assert_eq!(line("http.verify"), Some(Origin::File { line: 27 }));
+    assert_eq!(line("environment.EMPTY"), Some(Origin::File { line: 31 }));
     let request = &loaded.app.http.warm_up[2];
     assert_eq!((request.method.as_str(), request.status, request.repeat), ("POST", 202, 3));
     assert_eq!(loaded.app.http.warm_up[1].path, "/owners?lastName=");

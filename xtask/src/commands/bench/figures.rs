@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use fs_err as fs;
 
 use super::instance::Instance;
-use super::observe::{self, BUCKET, Memory, REQUESTS};
+use super::observe::{self, BUCKET, REQUESTS};
 use crate::bench::{self, Bench, Rate, Resident, Series};
-use crate::checkpoint::{Life, Log, spec};
+use crate::checkpoint::{Life, Log, Memory, came_up, footprint, spec};
 use crate::engine::Engine;
 use crate::lock::Lock;
 use crate::rock::Role;
@@ -124,9 +124,9 @@ impl<'a> Figures<'a> {
             n if n % 2 == 0 => self.cold.answers.push(observe::rate(&instance, &observe::counted(app))?),
             _ => {
                 let pid = observe::jvm_pid(&instance.container, &app.name)?;
-                self.cold.at_once.push(observe::memory(&instance.container, pid)?);
+                self.cold.at_once.push(footprint(&instance.container, pid)?);
                 observe::send(&instance, app, REQUESTS)?;
-                self.cold.later.push(observe::memory(&instance.container, pid)?);
+                self.cold.later.push(footprint(&instance.container, pid)?);
                 let Instance { container, client, start, .. } = instance;
                 let life = Life { app, container: &container, client, log: &Log::default(), start };
                 self.dumps.push(life.dump()?.1);
@@ -141,17 +141,19 @@ impl<'a> Figures<'a> {
         let number = self.restored.count();
         let instance = Instance::start(self.job, self.runtime, Role::Restore, &self.images.restorer, |_| {})?;
         self.restored.add(&instance);
-        match number {
-            OBSERVED.. => {}
-            n if n % 2 == 0 => self.restored.answers.push(observe::rate(&instance, &observe::counted(app))?),
-            _ => {
-                self.restored.at_once.push(observe::memory(&instance.container, self.lock.pid)?);
-                observe::send(&instance, app, REQUESTS)?;
-                self.restored.later.push(observe::memory(&instance.container, self.lock.pid)?);
-                if self.is_criu() {
-                    let stats = observe::criu_stats(&instance.container, &app.name)?;
-                    self.criu.push(Duration::from_micros(stats.restore_micros.into()));
-                }
+        let observed = number < OBSERVED;
+        // Its first seconds count here, so nothing is asked of the engine before.
+        if observed && number.is_multiple_of(2) {
+            self.restored.answers.push(observe::rate(&instance, &observe::counted(app))?);
+        }
+        came_up(&instance.container, self.lock.pid)?.restored(&app.name)?;
+        if observed && !number.is_multiple_of(2) {
+            self.restored.at_once.push(footprint(&instance.container, self.lock.pid)?);
+            observe::send(&instance, app, REQUESTS)?;
+            self.restored.later.push(footprint(&instance.container, self.lock.pid)?);
+            if self.is_criu() {
+                let stats = observe::criu_stats(&instance.container, &app.name)?;
+                self.criu.push(Duration::from_micros(stats.restore_micros.into()));
             }
         }
         Ok(())
@@ -159,7 +161,7 @@ impl<'a> Figures<'a> {
 
     /// What a restore is held against: a container that does nothing, and the pages read into fresh memory.
     pub fn floor(&mut self) -> Result<()> {
-        let mut spec = spec(self.job, Role::Restore, &self.images.restorer);
+        let mut spec = spec(self.job, Role::Restore, &self.images.restorer)?;
         spec.title = format!("{}-empty", self.job.app.name);
         spec.entrypoint = Some("/bin/sleep".into());
         spec.words = vec!["60".into()];
@@ -184,7 +186,8 @@ impl<'a> Figures<'a> {
     pub fn trace(&mut self) -> Result<()> {
         self.traces += 1;
         if self.is_criu() {
-            let (stages, criu) = observe::traced(self.job, self.runtime, &self.images.restorer)?;
+            let (stages, criu) =
+                observe::traced(self.job, self.runtime, &self.images.restorer, self.lock.pid)?;
             self.stages.push(stages);
             self.bare.push(criu);
         }

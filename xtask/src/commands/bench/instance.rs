@@ -4,10 +4,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use crate::app::{App, Request};
-use crate::checkpoint::{Start, spec};
+use crate::checkpoint::{Start, failed, spec};
 use crate::diagnostic::causes;
 use crate::http::{Client, get};
 use crate::interrupt;
@@ -44,7 +44,7 @@ impl<'a> Instance<'a> {
         change: impl FnOnce(&mut ContainerSpec),
     ) -> Result<Instance<'a>> {
         let app = job.app;
-        let mut spec = spec(job, role, image);
+        let mut spec = spec(job, role, image)?;
         let publish = runtime.publish(app.http.port)?;
         let port = publish.host.context("a port of this machine")?;
         spec.publish = vec![publish];
@@ -69,7 +69,8 @@ impl<'a> Instance<'a> {
             }
             Err(error) if interrupt::received().is_some() => Err(error),
             Err(error) => {
-                Err(anyhow!("{} has not answered: {}\n{}", spec.title, causes(&error), container.tail()))
+                let wrong = format!("{} has not answered: {}", spec.title, causes(&error));
+                Err(failed(job, role, &container, &wrong, &container.tail()))
             }
         }
     }

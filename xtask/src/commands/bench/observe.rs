@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::instance::Instance;
 use crate::app::{App, Request};
 use crate::bench::{CriuStats, Trace, service_started};
-use crate::checkpoint::restore_service;
+use crate::checkpoint::{came_up, restore_service};
 use crate::http::get;
 use crate::interrupt;
 use crate::process::Limit;
@@ -36,13 +36,19 @@ PATH=/tmp/xtask-trace:$PATH exec pebble enter --verbose
 "#;
 
 /// Restores with a trace. Where the time went, and how long CRIU took by its own log.
-pub fn traced(job: &Job<'_>, runtime: &Runtime, image: &str) -> Result<(Vec<(String, Duration)>, Duration)> {
+pub fn traced(
+    job: &Job<'_>,
+    runtime: &Runtime,
+    image: &str,
+    pid: u32,
+) -> Result<(Vec<(String, Duration)>, Duration)> {
     let app = &job.app.name;
     let instance = Instance::start(job, runtime, Role::Restore, image, |spec| {
         spec.entrypoint = Some("/bin/sh".into());
         spec.words = vec!["-c".into(), TRACE.into(), app.clone()];
     })?;
     let container = &instance.container;
+    came_up(container, pid)?.restored(app)?;
     let read = |file: &str| -> Result<String> {
         Ok(container.exec(&["cat", &format!("/run/{app}/{file}")], &Limit::quick())?.stdout)
     };
@@ -72,33 +78,6 @@ pub fn criu_stats(container: &Container<'_>, app: &str) -> Result<CriuStats> {
         Ok(bytes)
     })?;
     CriuStats::parse(&bytes).with_context(|| file)
-}
-
-/// Memory of the JVM and of its container, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
-    pub rss: u64,
-    pub pss: u64,
-    pub cgroup: Option<u64>,
-}
-
-/// The second form of control groups, and the first.
-const MEMORY: &str = "cat /proc/$0/smaps_rollup && \
-    { cat /sys/fs/cgroup/memory.current || cat /sys/fs/cgroup/memory/memory.usage_in_bytes; } 2>/dev/null || :";
-
-/// Looks at the memory of the JVM `pid`.
-pub fn memory(container: &Container<'_>, pid: u32) -> Result<Memory> {
-    let ran = container.exec(&["sh", "-c", MEMORY, &pid.to_string()], &Limit::quick())?;
-    parse_memory(&ran.stdout).with_context(|| format!("the memory of the JVM cannot be read: {}", ran.stderr))
-}
-
-fn parse_memory(text: &str) -> Option<Memory> {
-    let field = |name: &str| {
-        let value = text.lines().find_map(|line| line.strip_prefix(name))?;
-        value.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
-    };
-    let cgroup = text.lines().last().and_then(|line| line.trim().parse().ok());
-    Some(Memory { rss: field("Rss:")?, pss: field("Pss:")?, cgroup })
 }
 
 /// The JVM's PID, as the checkpoint rock's own script wrote it down.
@@ -140,25 +119,5 @@ pub fn rate(instance: &Instance<'_>, request: &Request) -> Result<Vec<u64>> {
             Some(count) => *count += 1,
             None => return Ok(answers),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_read_from_what_the_kernel_says() {
-        let rollup = "7f0000-7f1000 ---p 00000000 00:00 0                          [rollup]\n\
-            Rss:              184320 kB\nPss:              180000 kB\nPss_Dirty:        1 kB\nShared_Clean: 4 kB\n";
-        let check = |text: &str, expected: Option<(u64, u64, Option<u64>)>| {
-            let memory = parse_memory(text).map(|memory| (memory.rss, memory.pss, memory.cgroup));
-            assert_eq!(memory, expected, "{text}");
-        };
-        check(rollup, Some((184_320 << 10, 180_000 << 10, None)));
-        check(&format!("{rollup}201326592\n"), Some((184_320 << 10, 180_000 << 10, Some(201_326_592))));
-        check("", None);
-        check("Rss: 1 kB\n", None);
-        check("Rss: x kB\nPss: 1 kB\n", None);
     }
 }

@@ -15,6 +15,7 @@ use crate::pack::{Image, import};
 use crate::plan::{self, Reason, Step};
 use crate::render::Templates;
 use crate::rocks::{self, Job};
+use crate::scan;
 use crate::session::Session;
 use crate::way::Packer;
 
@@ -37,13 +38,19 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
     if global.locked {
         super::why::locked(&job, lock.as_ref())?;
     }
+    let granted = lock.as_ref().map(|lock| lock.capabilities.restore.as_slice());
     let mut state = plan::state(&job, lock.as_ref())?;
     if let (Some(lock), None) = (&lock, state.missing)
         && plan::changed(&inputs, &lock.inputs, |_| true).is_none()
     {
-        state.repack = repack(&job, lock)?;
+        state.repack = repack(&Job { granted, ..job }, lock)?;
     }
     let plan = plan::checkpoint(&inputs, &state, arguments.force);
+    // What a restore is granted and refused belongs to the dump that was proven with it.
+    let job = match &lock {
+        Some(lock) if !plan.has(Step::Dump) => Job { granted, refused: &lock.system_calls.refused, ..job },
+        _ => job,
+    };
     if global.plan {
         print!("{plan}");
         return Ok(());
@@ -58,8 +65,10 @@ pub fn run(session: &Session, arguments: &Checkpoint, global: &Global) -> Result
     if plan.0.len() > 1 {
         host::ensure(&host::for_checkpoint(&job, &plan), global.install, &session.progress)?;
     }
+    // Before anything is built: a secret that is not to be had here ends it.
+    let secrets = if plan.has(Step::Scan) { scan::given(&app, &session.workspace.root)? } else { Vec::new() };
     let dumps = plan.has(Step::Dump);
-    let work = Work { job, inputs: &inputs, lock: lock.as_ref(), dumps, rockcraft: OnceCell::new() };
+    let work = Work { secrets, job, inputs: &inputs, lock: lock.as_ref(), dumps, rockcraft: OnceCell::new() };
     work.carry_out(&plan)
 }
 
@@ -88,6 +97,13 @@ pub fn pack(job: &Job<'_>, global: &Global) -> Result<Option<Image>> {
         return Ok(None);
     }
     host::ensure(&host::for_checkpoint(job, &plan), global.install, &session.progress)?;
-    let work = Work { job: *job, inputs: &inputs, lock: None, dumps: true, rockcraft: OnceCell::new() };
+    let work = Work {
+        secrets: Vec::new(),
+        job: *job,
+        inputs: &inputs,
+        lock: None,
+        dumps: true,
+        rockcraft: OnceCell::new(),
+    };
     Ok(work.make(&plan)?.checkpoint)
 }

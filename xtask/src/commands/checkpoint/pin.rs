@@ -7,11 +7,12 @@ use anyhow::{Context, Result};
 use bytesize::ByteSize;
 
 use super::work::{Made, Work};
+use crate::checkpoint::Proven;
 use crate::commands;
 use crate::interrupt;
 use crate::lock::{
-    Data, DataFile, Host, Lock, LockedArchive, LockedBase, LockedCapabilities, LockedPacker, LockedPebble,
-    LockedRocks, LockedSource, SCHEMA,
+    Data, DataFile, Host, Lock, LockedArchive, LockedBase, LockedCapabilities, LockedMemory, LockedPacker,
+    LockedPebble, LockedRocks, LockedSource, LockedSystemCalls, SCHEMA,
 };
 use crate::pack::archive::Prepared;
 use crate::pack::{Image, import};
@@ -113,15 +114,26 @@ impl Work<'_> {
                 .native()
                 .and_then(|parts| parts.archive)
                 .map(|(digest, size)| LockedArchive { digest, size }),
+            fresh_random: parts.native().and_then(|parts| parts.fresh),
             // Repacking on another machine does not make the process another machine's.
             host: old.map_or_else(Host::this, |lock| Ok(lock.host.clone()))?,
+            memory: match (&made.dumped, made.restored, old) {
+                (_, _, Some(lock)) => lock.memory,
+                (Some(dumped), Some(Proven { memory, .. }), None) => Some(LockedMemory {
+                    resident: memory.rss,
+                    proportional: memory.pss,
+                    max_heap: dumped.max_heap,
+                }),
+                _ => None,
+            },
             capabilities: LockedCapabilities {
                 checkpoint: match old {
                     Some(lock) => lock.capabilities.checkpoint.clone(),
                     None => engine.capabilities(app, Role::Checkpoint).to_vec(),
                 },
-                restore: engine.capabilities(app, Role::Restore).to_vec(),
+                restore: self.job.capabilities(Role::Restore).to_vec(),
             },
+            system_calls: LockedSystemCalls { refused: self.job.refused.to_vec() },
             rocks: LockedRocks { checkpoint, restore: restore.manifest },
             data: Data {
                 digest: layer.digest,
@@ -132,11 +144,11 @@ impl Work<'_> {
             },
         };
         commit(&self.job, &lock, prepared)?;
-        if let (Some(dumped), Some(restored)) = (&made.dumped, made.restored) {
+        let restored = made.restored.map(|proven| proven.start);
+        if let (Some(dumped), Some(restored)) = (&made.dumped, restored) {
             Report { cold: dumped.cold, restored, froze: dumped.froze }
                 .write(&session.workspace, &app.name)?;
-        } else if let (Some(report), Some(restored)) =
-            (Report::read(&session.workspace, &app.name), made.restored)
+        } else if let (Some(report), Some(restored)) = (Report::read(&session.workspace, &app.name), restored)
         {
             Report { restored, ..report }.write(&session.workspace, &app.name)?;
         }
@@ -184,10 +196,20 @@ impl Work<'_> {
         println!("  data digest             {}", lock.data.tree);
         println!("  checkpoint rock         {}  {}", rock(Role::Checkpoint), lock.rocks.checkpoint);
         println!("  restore rock            {}  {}", rock(Role::Restore), lock.rocks.restore);
+        if let Some(scan) = &made.scan {
+            println!("  secrets                 {}; no proof that there are none", scan.summary());
+        }
         println!("  pin                     apps/{}/checkpoint.lock", app.name);
         if lock.source.local {
             println!(
                 "  note                    made from a local source; another machine cannot rebuild its jar"
+            );
+        }
+        if self.job.refused.is_empty() && self.lock.is_some_and(|old| !old.system_calls.refused.is_empty()) {
+            println!(
+                "  note                    its filter of system calls is the ordinary one again: what the old pin \
+                 refused was proven with the old dump; `cargo xtask capabilities {} --system-calls` tries it anew",
+                app.name
             );
         }
         println!("\n{}\n", session.progress.times());

@@ -6,10 +6,11 @@ use anyhow::{Context, Result};
 
 use super::pin;
 use crate::app::Source;
-use crate::checkpoint::{self, Dumped, Start};
+use crate::checkpoint::{self, Dumped, Proven};
 use crate::commands;
 use crate::debian::Root;
 use crate::digest::Digest;
+use crate::fresh::{self, Fresh};
 use crate::lock::{DataFile, Lock, MappedFile};
 use crate::pack::Image;
 use crate::pack::archive::Prepared;
@@ -19,6 +20,7 @@ use crate::rock::Role;
 use crate::rocks::{self, Job, Parts, native, rockcraft};
 use crate::runtime::Runtime;
 use crate::sbom;
+use crate::scan::{ClassArchive, Scan, Secret};
 use crate::source::Jar;
 use crate::toolchain::Toolchain;
 use crate::way::Packer;
@@ -29,6 +31,8 @@ pub struct Work<'a> {
     pub job: Job<'a>,
     pub inputs: &'a Inputs,
     pub lock: Option<&'a Lock>,
+    /// Values that must not be in the dump.
+    pub secrets: Vec<Secret>,
     /// Whether the plan dumps anew.
     pub dumps: bool,
     /// rockcraft's, asked for once: a snap takes a second to answer.
@@ -40,11 +44,13 @@ pub struct Work<'a> {
 pub struct Made {
     pub base: Option<Root>,
     pub pebble: Option<Pebble>,
+    pub fresh: Option<Fresh>,
     pub jar: Option<Jar>,
     pub checkpoint: Option<Image>,
     pub dumped: Option<Dumped>,
     pub restore: Option<Image>,
-    pub restored: Option<Start>,
+    pub restored: Option<Proven>,
+    pub scan: Option<Scan>,
     /// The rocks as archives, which take their places with the pin.
     pub prepared: Vec<Prepared>,
 }
@@ -88,7 +94,20 @@ impl Work<'_> {
             }
             _ => carry(parts, &mut made)?,
         }
-        carry(rest, &mut made)?;
+        // The rock is packed while what was dumped is searched; nothing is measured meanwhile.
+        match rest.iter().position(|step| *step == Step::Scan) {
+            Some(at) if rest.get(at + 1) == Some(&Step::PackRestore) => {
+                carry(&rest[..at], &mut made)?;
+                let (files, archive) = self.searched(&made)?;
+                let (job, lock, secrets) = (&self.job, self.lock, &self.secrets);
+                let scan = || commands::scan::dumped(job, lock, &files, archive, secrets);
+                let scan = || session.progress.beside(&Step::Scan.to_string(), scan);
+                let ((), scan) = workers::both(|| carry(&rest[at + 1..at + 2], &mut made), scan)?;
+                made.scan = Some(scan);
+                carry(&rest[at + 2..], &mut made)?;
+            }
+            _ => carry(rest, &mut made)?,
+        }
         Ok(made)
     }
 
@@ -126,6 +145,9 @@ impl Work<'_> {
             Step::Pebble => {
                 made.pebble = Some(pebble::build(session, toolchain.as_ref().context("a build image")?)?);
             }
+            Step::Fresh => {
+                made.fresh = Some(fresh::build(session, toolchain.as_ref().context("a build image")?)?);
+            }
             Step::Jar => made.jar = Some(source.jar(app, session, toolchain.as_ref())?),
             Step::Train => {
                 let Parts::Native(parts) = self.parts(made)? else {
@@ -153,6 +175,10 @@ impl Work<'_> {
                 let name = self.load(runtime, name, Role::Checkpoint, image, &mut made.prepared)?;
                 let jar = self.parts(made)?.jar();
                 made.dumped = Some(checkpoint::dump(job, runtime, &name, jar.as_ref())?);
+            }
+            Step::Scan => {
+                let (files, archive) = self.searched(made)?;
+                made.scan = Some(commands::scan::dumped(job, self.lock, &files, archive, &self.secrets)?);
             }
             Step::PackRestore => {
                 let (files, mapped) = self.data(made)?;
@@ -239,8 +265,13 @@ impl Work<'_> {
             Some(pebble) => pebble.clone(),
             None => pebble::cached(session)?.context("Pebble")?,
         };
+        let fresh = match (fresh::wanted(app, way.engine), made.fresh) {
+            (false, _) => None,
+            (true, Some(fresh)) => Some(fresh),
+            (true, None) => Some(fresh::cached(session)?.context("the provider of random numbers")?),
+        };
         let archive = plan::archive(&self.job)?.map(|archive| (archive.0, archive.1));
-        Ok(Parts::Native(native::Parts { base, pebble, jar: jar.context("a jar")?, archive }))
+        Ok(Parts::Native(native::Parts { base, pebble, jar: jar.context("a jar")?, archive, fresh }))
     }
 
     /// The checkpoint data and what goes with it: dumped now, or pinned.
@@ -250,6 +281,12 @@ impl Work<'_> {
             (None, Some(lock)) => Ok((&lock.data.files, &lock.data.mapped)),
             (None, None) => anyhow::bail!("there is neither a dump nor a pin"),
         }
+    }
+
+    /// What a scan searches of it.
+    fn searched(&self, made: &Made) -> Result<(Vec<DataFile>, Option<ClassArchive>)> {
+        let archive = self.parts(made)?.native().and_then(|parts| parts.archive);
+        Ok((self.data(made)?.0.to_vec(), archive))
     }
 
     /// What makes the process that very one: dumped now, or pinned.

@@ -13,7 +13,7 @@ use super::{Memory, field};
 use crate::store::StoreWriter;
 
 /// As many pages in a row are worth a mapping of their own, which costs as much as reading a few pages; and as many
-/// pages without content may lie between two such runs. Measured in docs/performance.md.
+/// pages without content may lie between two such runs. Measured in docs/guide/performance.md.
 const RUN: u64 = 16;
 
 /// What becomes of a dumped page.

@@ -42,6 +42,9 @@ rm -f "$run/settled"
   done
 } | awk -F: '!seen[$3]++' >"$data/inherit-fd"
 
+# How long this machine has been up, in whole seconds: the clock that timers go by.
+cut -d . -f 1 /proc/uptime >"$data/uptime"
+
 started=$(date +%s%N)
 criu dump --unprivileged --tree "$pid" --images-dir "$data" --work-dir "$run" --log-file dump.log -v2 \
   --shell-job \

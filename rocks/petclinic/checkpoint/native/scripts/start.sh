@@ -17,18 +17,22 @@ while [ "$pid" -lt 1000 ]; do
   wait
 done
 
-# The archive of the application's classes, where the rock holds one. Without relocation its pages stay those of the
-# file, which are not dumped.
-classes=()
-if [ -e /jars/petclinic.jsa ]; then
-  classes=(-XX:SharedArchiveFile=/jars/petclinic.jsa -XX:+UnlockDiagnosticVMOptions -XX:ArchiveRelocationMode=0)
-fi
+# Becomes the application. The JVM holds no capability: one that the restoring container does not grant makes CRIU hang
+# for ever, and an application needs none.
+application() {
+  set --
+  # The archive of the application's classes, where the rock holds one. Without relocation its pages stay those of the
+  # file, which are not dumped.
+  if [ -e /jars/petclinic.jsa ]; then
+    set -- -XX:SharedArchiveFile=/jars/petclinic.jsa -XX:+UnlockDiagnosticVMOptions -XX:ArchiveRelocationMode=0
+  fi
+  exec setpriv --inh-caps=-all --ambient-caps=-all \
+    /usr/bin/java -XX:-UsePerfData -XX:+UseSerialGC '-XX:MinHeapFreeRatio=10' '-XX:MaxHeapFreeRatio=20' -Xms16m -Xbootclasspath/a:/scripts/fresh.jar '-Djava.security.properties=/scripts/fresh.security' '--add-opens=java.base/java.lang=ALL-UNNAMED' '--add-opens=java.base/java.util=ALL-UNNAMED' '--add-opens=java.base/java.util.concurrent=ALL-UNNAMED' -Xmx256m \
+    "$@" -jar /jars/petclinic.jar </dev/null
+}
 
-# `exec java` would keep this shell's low PID, so the shell stays and forwards what ends a service.
-# The JVM holds no capability: one that the restoring container does not grant makes CRIU hang for ever.
-setpriv --inh-caps=-all --ambient-caps=-all \
-  /usr/bin/java -XX:-UsePerfData -XX:+UseSerialGC '-XX:MinHeapFreeRatio=10' '-XX:MaxHeapFreeRatio=20' -Xms16m -Xmx256m \
-"${classes[@]}" -jar /jars/petclinic.jar </dev/null &
+# `exec` here would keep this shell's low PID, so the shell stays and forwards what ends a service.
+application &
 jvm=$!
 echo "$jvm" >"$run/jvm.pid"
 trap 'kill -TERM "$jvm" 2>/dev/null || :' TERM INT

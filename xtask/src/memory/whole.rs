@@ -1,0 +1,158 @@
+//! The memory of a dumped process in the order of its addresses, wherever the dump keeps it: what lies side by side in
+//! the process may be half in [`MEMORY`] and half in CRIU's own pages.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use anyhow::{Context, Result};
+use prost::Message;
+
+use super::images::{self, FILES_MAGIC, FOLDER, Images, MM_MAGIC, PAGEMAP_MAGIC, PRESENT};
+use super::remap::MEMORY;
+use super::{Kind, kinds};
+use crate::digest::Digest;
+use crate::lock::DataFile;
+use crate::store::Store;
+
+/// A process of the dump.
+#[derive(Debug)]
+pub struct Process {
+    /// Its dumped memory, sorted and without overlap; pieces that touch follow each other.
+    pub pieces: Vec<Piece>,
+    /// Addresses of the environment that it was started with.
+    pub environment: Range<u64>,
+    /// What the mappings are, sorted.
+    kinds: Vec<(Range<u64>, Kind)>,
+}
+
+/// Dumped memory that lies in one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Addresses.
+    pub at: Range<u64>,
+    /// The object, and where in it the first byte is.
+    pub object: Digest,
+    /// In bytes.
+    pub offset: u64,
+    /// The object's path in the rock.
+    pub path: String,
+}
+
+impl Process {
+    /// What the memory at an address is used for.
+    pub fn kind(&self, address: u64) -> Kind {
+        let after = self.kinds.partition_point(|(at, _)| at.end <= address);
+        self.kinds.get(after).filter(|(at, _)| at.contains(&address)).map_or(Kind::Other, |(_, kind)| *kind)
+    }
+}
+
+/// `mm_entry`, as far as it is needed here.
+#[derive(Clone, PartialEq, Message)]
+struct Mm {
+    #[prost(uint64, tag = "10")]
+    env_start: u64,
+    #[prost(uint64, tag = "11")]
+    env_end: u64,
+    #[prost(message, repeated, tag = "14")]
+    mappings: Vec<Mapping>,
+}
+
+/// `vma_entry`.
+#[derive(Clone, PartialEq, Message)]
+struct Mapping {
+    #[prost(uint64, tag = "1")]
+    start: u64,
+    #[prost(uint64, tag = "2")]
+    end: u64,
+    #[prost(uint64, tag = "3")]
+    offset: u64,
+    #[prost(uint64, tag = "4")]
+    file: u64,
+}
+
+/// `pagemap_head`: the number in the name of `pages-N.img`.
+#[derive(Clone, PartialEq, Message)]
+struct Head {
+    #[prost(uint32, tag = "1")]
+    pages: u32,
+}
+
+/// The processes of a dump whose files the store has.
+///
+/// # Errors
+/// Where there is no dump of CRIU's, or an image cannot be understood.
+pub fn processes(store: &Store, files: &[DataFile]) -> Result<Vec<Process>> {
+    // What memory is used for is told by the process as it was dumped, where its bytes are by what CRIU reads.
+    let Images { processes, files: paths, page, .. } = Images::read(store, files)?;
+    let named: BTreeMap<&str, &DataFile> = images::named(files).collect();
+    let read = |name: &str, magic| images::read_image(store, name, named.get(name).copied(), magic);
+    let pids: Vec<&str> =
+        named.keys().filter_map(|name| name.strip_prefix("mm-")?.strip_suffix(".img")).collect();
+    // The number under which the file of mapped memory is known.
+    let mut listed = None;
+    for file in images::messages("files.img", &read("files.img", FILES_MAGIC)?)? {
+        let file = images::File::decode(file).context("files.img cannot be read")?;
+        listed = listed.or(file
+            .regular
+            .filter(|file| file.name == MEMORY.as_bytes())
+            .map(|file| u64::from(file.number)));
+    }
+    let memory = listed.and_then(|number| {
+        let name = MEMORY.strip_prefix(FOLDER)?;
+        Some((number, *named.get(name)?))
+    });
+    let process = |(pid, told): (&&str, &images::Memory)| -> Result<Process> {
+        let name = format!("mm-{pid}.img");
+        let mm = read(&name, MM_MAGIC)?;
+        let first = *images::messages(&name, &mm)?.first().with_context(|| format!("{name} is empty"))?;
+        let mm = Mm::decode(first).with_context(|| format!("{name} cannot be read"))?;
+        let mut pieces = Vec::new();
+        if let Some((number, file)) = memory {
+            let object = file.sha256.context("a file without a digest")?;
+            for mapping in mm.mappings.iter().filter(|mapping| mapping.file == number) {
+                let there = file.size.saturating_sub(mapping.offset);
+                let end = mapping.end.min(mapping.start.saturating_add(there));
+                let at = mapping.start..end.max(mapping.start);
+                pieces.push(Piece { at, object, offset: mapping.offset, path: file.path.clone() });
+            }
+        }
+        pieces.extend(read_pages(pid, &read, &named, page)?);
+        pieces.retain(|piece| !piece.at.is_empty());
+        pieces.sort_by_key(|piece| piece.at.start);
+        let kinds = kinds::kinds(&told.mappings, &paths, &told.stack_pointers);
+        let kinds = kinds.iter().map(|mapping| (mapping.start..mapping.end, mapping.kind)).collect();
+        Ok(Process { pieces, environment: mm.env_start..mm.env_end, kinds })
+    };
+    pids.iter().zip(&processes).map(process).collect()
+}
+
+/// The pages that CRIU reads.
+fn read_pages(
+    pid: &str,
+    read: &impl Fn(&str, u32) -> Result<Vec<u8>>,
+    named: &BTreeMap<&str, &DataFile>,
+    page: u64,
+) -> Result<Vec<Piece>> {
+    let name = format!("pagemap-{pid}.img");
+    let bytes = read(&name, PAGEMAP_MAGIC)?;
+    let messages = images::messages(&name, &bytes)?;
+    let (head, entries) = messages.split_first().with_context(|| format!("{name} is empty"))?;
+    let unread = || format!("{name} cannot be read");
+    let pages = format!("pages-{}.img", Head::decode(*head).with_context(unread)?.pages);
+    let file = named.get(pages.as_str()).with_context(|| format!("{FOLDER}{pages} is missing"))?;
+    let object = file.sha256.context("a file without a digest")?;
+    let (mut pieces, mut offset) = (Vec::new(), 0_u64);
+    for entry in entries {
+        let entry = images::Pagemap::decode(*entry).with_context(unread)?;
+        if !entry.flags.map_or(!entry.in_parent, |flags| flags & PRESENT != 0) {
+            continue;
+        }
+        let count = if entry.pages > 0 { entry.pages } else { entry.pages_32.into() };
+        let bytes = count.checked_mul(page).filter(|bytes| offset.saturating_add(*bytes) <= file.size);
+        let bytes = bytes.with_context(|| format!("{pages} ends before what {name} says is in it"))?;
+        let end = entry.start.checked_add(bytes).context("pages beyond the end of memory")?;
+        pieces.push(Piece { at: entry.start..end, object, offset, path: file.path.clone() });
+        offset += bytes;
+    }
+    Ok(pieces)
+}

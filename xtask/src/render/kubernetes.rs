@@ -1,0 +1,249 @@
+//! What kubernetes.yaml says of a node, of memory and of folders, from an application and its pin.
+
+use std::collections::BTreeSet;
+
+use minijinja::{Value, context};
+
+use crate::app::App;
+use crate::digest::Digest;
+use crate::lock::{DataFile, Host, Lock};
+
+/// How the CPU's features are called in /proc/cpuinfo, and in the labels of node-feature-discovery
+/// (`feature.node.kubernetes.io/cpu-cpuid.NAME`; its documentation, "Feature labels", and klauspost/cpuid, whose names it
+/// takes over). Only what HotSpot generates code for, and only what node-feature-discovery publishes unasked: it leaves
+/// out BMI, POPCNT, LZCNT and SSE, which every CPU with AVX2 has.
+const X86: [(&str, &str); 25] = [
+    ("adx", "ADX"),
+    ("aes", "AESNI"),
+    ("avx", "AVX"),
+    ("avx2", "AVX2"),
+    ("avx512_bitalg", "AVX512BITALG"),
+    ("avx512_fp16", "AVX512FP16"),
+    ("avx512_vbmi2", "AVX512VBMI2"),
+    ("avx512_vnni", "AVX512VNNI"),
+    ("avx512_vpopcntdq", "AVX512VPOPCNTDQ"),
+    ("avx512bw", "AVX512BW"),
+    ("avx512cd", "AVX512CD"),
+    ("avx512dq", "AVX512DQ"),
+    ("avx512er", "AVX512ER"),
+    ("avx512f", "AVX512F"),
+    ("avx512ifma", "AVX512IFMA"),
+    ("avx512pf", "AVX512PF"),
+    ("avx512vbmi", "AVX512VBMI"),
+    ("avx512vl", "AVX512VL"),
+    ("avx_ifma", "AVXIFMA"),
+    ("avx_vnni", "AVXVNNI"),
+    ("fma", "FMA3"),
+    ("gfni", "GFNI"),
+    ("sha_ni", "SHA"),
+    ("vaes", "VAES"),
+    ("vpclmulqdq", "VPCLMULQDQ"),
+];
+/// The same for 64-bit ARM, whose names are those of /proc/cpuinfo in capitals.
+const ARM: [(&str, &str); 4] =
+    [("aes", "AES"), ("atomics", "ATOMICS"), ("dcpop", "DCPOP"), ("pmull", "PMULL")];
+
+/// Where a node has the filter of system calls, below the kubelet's own folder for them. One that is narrowed for a pin has a
+/// name of its own, which changes with it: the Pods of two pins are on one node during a rollout, and a Pod whose node has
+/// not got its filter does not start, where one under the filter of another pin might fail later.
+fn profile(app: &App, lock: Option<&Lock>, filter: &str) -> String {
+    match lock {
+        Some(lock) if !lock.system_calls.refused.is_empty() => {
+            let digest = Digest::of(filter).short();
+            format!("xtask/{}-{digest}.json", app.name)
+        }
+        _ => "xtask/seccomp.json".to_owned(),
+    }
+}
+
+/// The variables that only kubernetes.yaml has. `filter` is the text of seccomp.json.
+pub fn values(app: &App, lock: Option<&Lock>, filter: &str) -> Value {
+    let memory = lock.and_then(|lock| lock.memory.as_ref());
+    let limits = &app.limits;
+    context! {
+        profile => profile(app, lock, filter),
+        ready => &app.http.ready,
+        startup_seconds => (limits.restore + limits.ready).as_secs().max(1),
+        tree => lock.map(|lock| lock.data.tree.to_string()),
+        rock => lock.map(|lock| lock.rocks.restore.to_string()),
+        node => lock.map(|lock| node(&lock.host)),
+        scratch => lock.and_then(|lock| scratch(&app.name, &lock.data.files)).map(|all| {
+            all.into_iter().map(|(name, path)| context! { name, path }).collect::<Vec<Value>>()
+        }),
+        memory => memory.map(|memory| context! {
+            request => mebibytes(memory.resident),
+            limit => memory.max_heap.map(|heap| mebibytes(memory.resident.saturating_add(heap))),
+        }),
+    }
+}
+
+/// Rounded up to 16 MiB: another restore takes some pages more.
+fn mebibytes(bytes: u64) -> u64 {
+    bytes.div_ceil(16 << 20).saturating_mul(16)
+}
+
+/// Terms of a node's affinity, of which one must hold: the CPU in each, and a kernel that is no older.
+fn node(host: &Host) -> Vec<Vec<Value>> {
+    let rule = |key: &str, operator: &str, value: &str| context! { key, operator, value };
+    let feature = |name: &str, operator, value: &str| {
+        rule(&format!("feature.node.kubernetes.io/{name}"), operator, value)
+    };
+    let (architecture, names): (_, &[_]) = match host.architecture.as_str() {
+        "x86_64" => ("amd64", &X86),
+        "aarch64" => ("arm64", &ARM),
+        other => (other, &[]),
+    };
+    let mut cpu = vec![rule("kubernetes.io/arch", "In", architecture)];
+    let has = |flag: &str| host.cpu_flags.iter().any(|known| known == flag);
+    let labels = names.iter().filter(|(flag, _)| has(flag));
+    cpu.extend(labels.map(|(_, label)| feature(&format!("cpu-cpuid.{label}"), "In", "true")));
+    let Some((major, minor)) = host.release() else { return vec![cpu] };
+    let same = feature("kernel-version.major", "In", &major.to_string());
+    // Kubernetes has no `at least`.
+    let minor = (minor > 0).then(|| feature("kernel-version.minor", "Gt", &(minor - 1).to_string()));
+    let later = feature("kernel-version.major", "Gt", &major.to_string());
+    let same: Vec<Value> = [same].into_iter().chain(minor).collect();
+    [same, vec![later]].into_iter().map(|kernel| [cpu.clone(), kernel].concat()).collect()
+}
+
+/// Above this number of folders that a process has made, a Pod with a volume for each is no longer worth it.
+const MOST_FOLDERS: usize = 16;
+
+/// The folders that a process of a read-only root writes to: name and place of volumes that begin empty. A folder that it
+/// made in /tmp before the dump is one of its own, so that it is there. None where it made files, which a volume over
+/// them would hide and without which it cannot be restored.
+fn scratch(app: &str, files: &[DataFile]) -> Option<Vec<(String, String)>> {
+    let made = || files.iter().filter(|file| !below(&file.path, "/checkpoint-data"));
+    if made().any(|file| file.sha256.is_some() || file.link.is_some()) {
+        return None;
+    }
+    let own = |file: &&DataFile| file.path != "/tmp" && below(&file.path, "/tmp");
+    let folders: BTreeSet<&str> = made().filter(own).map(|file| file.path.as_str()).collect();
+    // A colon would end the path for those who read it.
+    if folders.len() > MOST_FOLDERS || folders.iter().any(|folder| folder.contains(':')) {
+        return None;
+    }
+    let mut all = vec![("run".to_owned(), format!("/run/{app}")), ("tmp".to_owned(), "/tmp".to_owned())];
+    // The folders above a volume come with it.
+    let deepest = |folder: &&&str| !folders.iter().any(|other| other != *folder && below(other, folder));
+    let made = folders.iter().filter(deepest).enumerate();
+    all.extend(made.map(|(number, path)| (format!("tmp-{}", number + 1), (*path).to_owned())));
+    // podman has one namespace for the volumes of all Pods.
+    Some(all.into_iter().map(|(name, path)| (format!("{app}-{name}"), path)).collect())
+}
+
+fn below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    #[test]
+    fn folders_that_are_written_to() {
+        let file = |path: &str| DataFile {
+            path: path.trim_end_matches(['/', '@', '*']).to_owned(),
+            mode: "0755".into(),
+            owner: "584792:584792".into(),
+            size: 0,
+            sha256: path.ends_with('*').then(|| Digest::of(path)),
+            link: path.ends_with('@').then(|| "there".to_owned()),
+        };
+        let check = |made: &[&str], expected: Option<&[&str]>| {
+            let files: Vec<DataFile> =
+                ["/checkpoint-data/", "/checkpoint-data/core-1.img*", "/checkpoint-data/latest@"]
+                    .iter()
+                    .chain(made)
+                    .map(|path| file(path))
+                    .collect();
+            let found = scratch("shop", &files);
+            let found = found.map(|all| all.into_iter().skip(2).map(|(_, path)| path).collect::<Vec<_>>());
+            assert_eq!(
+                found.as_deref().map(|all| all.iter().map(String::as_str).collect()),
+                expected.map(Vec::from),
+                "{made:?}"
+            );
+        };
+        check(&[], Some(&[]));
+        check(&["/tmp/"], Some(&[]));
+        check(
+            &["/tmp/", "/tmp/tomcat/", "/tmp/tomcat/work/", "/tmp/tomcat-docs/"],
+            Some(&["/tmp/tomcat-docs", "/tmp/tomcat/work"]),
+        );
+        // The image has it, and the process does not need to write there again.
+        check(&["/var/lib/pebble/default/"], Some(&[]));
+        check(&["/tmp/lib.so*"], None);
+        check(&["/tmp/", "/tmp/link@"], None);
+        check(&["/var/cache/shop/index*"], None);
+        check(&["/tmp/a:b/"], None);
+        let many: Vec<String> = (0..17).map(|number| format!("/tmp/{number}/")).collect();
+        check(&many.iter().map(String::as_str).collect::<Vec<_>>(), None);
+        let all = scratch("shop", &[]).unwrap();
+        assert_eq!(all[0], ("shop-run".to_owned(), "/run/shop".to_owned()));
+        assert_eq!(all[1], ("shop-tmp".to_owned(), "/tmp".to_owned()));
+    }
+
+    #[test]
+    fn nodes_that_can_restore() {
+        let check = |architecture: &str, kernel: &str, flags: &str, expected: &[&str]| {
+            let host = Host {
+                architecture: architecture.into(),
+                kernel: kernel.into(),
+                cpu_vendor: String::new(),
+                cpu_flags: flags.split_whitespace().map(String::from).collect(),
+            };
+            let shown = |rule: &Value| {
+                let part = |name| rule.get_attr(name).unwrap().to_string();
+                let key = part("key").replace("feature.node.kubernetes.io/", "");
+                format!("{key} {} {}", part("operator"), part("value"))
+            };
+            let found: Vec<String> = node(&host)
+                .iter()
+                .map(|term| term.iter().map(shown).collect::<Vec<_>>().join(", "))
+                .collect();
+            assert_eq!(found, expected, "{architecture} {kernel} {flags}");
+        };
+        let amd64 = "kubernetes.io/arch In amd64";
+        check(
+            "x86_64",
+            "6.12.9-amd64",
+            // Not every flag of the kernel's is a label, and BMI is not published.
+            "avx avx2 avx512f bmi1 fma fpu sha_ni sse4_2 constant_tsc",
+            &[
+                &format!(
+                    "{amd64}, cpu-cpuid.AVX In true, cpu-cpuid.AVX2 In true, cpu-cpuid.AVX512F In true, \
+                     cpu-cpuid.FMA3 In true, cpu-cpuid.SHA In true, kernel-version.major In 6, kernel-version.minor Gt 11"
+                ),
+                &format!(
+                    "{amd64}, cpu-cpuid.AVX In true, cpu-cpuid.AVX2 In true, cpu-cpuid.AVX512F In true, \
+                     cpu-cpuid.FMA3 In true, cpu-cpuid.SHA In true, kernel-version.major Gt 6"
+                ),
+            ],
+        );
+        check(
+            "x86_64",
+            "7.0.1",
+            "",
+            &[&format!("{amd64}, kernel-version.major In 7"), &format!("{amd64}, kernel-version.major Gt 7")],
+        );
+        check("x86_64", "odd", "adx", &[&format!("{amd64}, cpu-cpuid.ADX In true")]);
+        check(
+            "aarch64",
+            "odd",
+            "aes asimd atomics",
+            &["kubernetes.io/arch In arm64, cpu-cpuid.AES In true, cpu-cpuid.ATOMICS In true"],
+        );
+        check("riscv64", "odd", "aes", &["kubernetes.io/arch In riscv64"]);
+    }
+
+    #[test]
+    fn memory_is_rounded_up() {
+        for (bytes, expected) in
+            [(0, 0), (1, 16), (16 << 20, 16), ((16 << 20) + 1, 32), (u64::MAX, (1 << 44))]
+        {
+            assert_eq!(mebibytes(bytes), expected, "{bytes}");
+        }
+    }
+}

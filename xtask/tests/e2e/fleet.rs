@@ -1,0 +1,176 @@
+//! The restore rock as a Pod: kubernetes.yaml as it is rendered, and with the fewest capabilities.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use fs_err as fs;
+use xtask::engine::Capability;
+use xtask::lock::Lock;
+
+use crate::support::{Workspace, first_answer, podman, sample, try_podman};
+
+const APP: &str = "e2e-fleet";
+/// podman publishes the port of a container of a Pod on every address of the machine.
+const PORT: u16 = 18462;
+
+/// A Pod that is taken down with its value.
+struct Pod<'a>(&'a str);
+
+impl Pod<'_> {
+    fn container() -> String {
+        format!("{APP}-pod-0-{APP}")
+    }
+
+    fn exec(script: &str) -> String {
+        podman(&["exec", &Pod::container(), "sh", "-c", script])
+    }
+}
+
+impl Drop for Pod<'_> {
+    fn drop(&mut self) {
+        try_podman(&["kube", "down", self.0]);
+    }
+}
+
+#[test]
+#[ignore = "needs podman; run by cargo xtask test"]
+fn a_pod_is_restored_with_one_capability() {
+    let workspace = Workspace::new(
+        APP,
+        &sample(&format!(
+            "[java]\nprofile = \"none\"\noptions = [\"-XX:+UseSerialGC\", \"-Xmx128m\"]\n\
+             arguments = [\"--server.port={PORT}\"]\n\n\
+             [http]\nport = {PORT}\nwarm-up = [{{ path = \"/counter\", method = \"POST\", repeat = 3 }}]\n\
+             verify = [\"/identity\", \"/counter\"]\n"
+        )),
+    );
+    workspace.checkpoint(&[]);
+    played(&workspace);
+    folders_may_be_empty(&workspace);
+    no_fewer_will_do(&workspace);
+    more_is_taken_back(&workspace);
+    many_at_once(&workspace);
+    workspace.assert_nothing_left();
+}
+
+/// `podman kube play` of the file as it is.
+fn played(workspace: &Workspace) {
+    let lock = workspace.lock();
+    let memory = lock.memory.expect("the proof has measured the memory");
+    assert_eq!(memory.max_heap, Some(128 << 20), "the flags say so");
+    assert!(memory.proportional <= memory.resident && memory.resident > 32 << 20, "{memory:?}");
+    let file = workspace.root().join("rocks").join(APP).join("restore/kubernetes.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    for line in ["readOnlyRootFilesystem: true", "runAsNonRoot: true", "kubernetes.io/arch", "memory: "] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    let limit = (memory.resident + (128 << 20)).div_ceil(16 << 20) * 16;
+    assert!(text.contains(&format!("memory: {limit}Mi")), "{limit}\n{text}");
+
+    let pod = Pod(file.to_str().unwrap());
+    podman(&["kube", "play", pod.0]);
+    let identity = first_answer(PORT, "/identity", Duration::from_secs(10));
+    let pid = lock.pid;
+    // A cold start would have another PID, and would count from nothing.
+    assert!(identity.starts_with(&format!("{pid} ")), "{identity}: the pinned PID is {pid}");
+    assert_eq!(first_answer(PORT, "/counter", Duration::from_secs(1)), "3");
+    let status = Pod::exec(&format!("cat /proc/{pid}/status /proc/1/status"));
+    let fields = |name: &str| -> Vec<String> {
+        let lines = status.lines().filter_map(|line| line.strip_prefix(name));
+        lines.map(|value| value.trim().to_owned()).collect()
+    };
+    let one = format!("{:016x}", 1_u64 << Capability::CheckpointRestore.number());
+    assert_eq!(fields("Uid:"), ["584792\t584792\t584792\t584792"; 2]);
+    assert_eq!(fields("CapEff:"), ["0000000000000000", one.as_str()], "the application, Pebble");
+    assert_eq!(fields("CapBnd:"), [one.as_str(), one.as_str()]);
+    assert_eq!(fields("Seccomp:"), ["2", "2"], "both are filtered");
+    let written = Pod::exec("touch /written 2>&1 || true; touch /tmp/written && echo written");
+    assert!(written.contains("Read-only file system") && written.ends_with("written"), "{written}");
+    drop(pod);
+    assert!(!podman(&["pod", "ps", "--format", "{{.Name}}"]).contains(APP));
+}
+
+/// podman fills the Pod's volumes from the image; Kubernetes leaves them empty, gives them to the group `fsGroup`, and makes
+/// the folders between them as root.
+fn folders_may_be_empty(workspace: &Workspace) {
+    let text =
+        fs::read_to_string(workspace.root().join("rocks").join(APP).join("restore/kubernetes.yaml")).unwrap();
+    let places: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("mountPath: "))
+        .map(|place| place.trim_matches('"'))
+        .collect();
+    assert!(places.len() > 2, "the sample's Tomcat has made folders in /tmp: {places:?}");
+    let volumes = tempfile::tempdir().unwrap();
+    fs::set_permissions(volumes.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mount = |(number, place): (usize, &&str)| {
+        let folder = volumes.path().join(number.to_string());
+        fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::chown(&folder, Some(0), Some(584_792)).unwrap();
+        fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o2777)).unwrap();
+        format!("--volume={}:{place}", folder.display())
+    };
+    let mounts: Vec<String> = places.iter().enumerate().map(mount).collect();
+    let name = format!("xtask-{APP}-empty");
+    let publish = format!("--publish=127.0.0.1:{PORT}:{PORT}");
+    let state = format!("--env=PEBBLE=/run/{APP}/pebble");
+    let image = format!("localhost/{APP}-restorer:0.0.1");
+    let mut words =
+        vec!["run", "--detach", "--name", &name, "--cap-drop=all", "--cap-add=CHECKPOINT_RESTORE"];
+    words.extend(["--read-only", "--read-only-tmpfs=false", "--group-add=584792", &publish, &state]);
+    words.extend(["--env=PEBBLE_COPY_ONCE=/var/lib/pebble/default"]);
+    words.extend(mounts.iter().map(String::as_str));
+    words.push(&image);
+    podman(&words);
+    let identity = first_answer(PORT, "/identity", Duration::from_secs(10));
+    podman(&["rm", "--force", "--time", "0", &name]);
+    assert!(identity.starts_with(&format!("{} ", workspace.lock().pid)), "{identity}");
+}
+
+fn no_fewer_will_do(workspace: &Workspace) {
+    let before = fs::read_to_string(workspace.lock_path()).unwrap();
+    let output = workspace.succeed(&["capabilities", APP]);
+    assert!(output.stdout.contains("CHECKPOINT_RESTORE  needed"), "{output}");
+    assert!(
+        output.stdout.contains("CRIU needs to have the CAP_SYS_ADMIN or the CAP_CHECKPOINT_RESTORE"),
+        "{output}"
+    );
+    assert!(output.stdout.contains("No fewer will do"), "{output}");
+    assert_eq!(fs::read_to_string(workspace.lock_path()).unwrap(), before);
+}
+
+/// A pin that grants more comes to what it was, byte for byte, with its rock and all that is rendered.
+fn more_is_taken_back(workspace: &Workspace) {
+    let least = fs::read_to_string(workspace.lock_path()).unwrap();
+    let rendered = workspace.root().join("rocks").join(APP).join("restore/compose.yaml");
+    let compose = fs::read_to_string(&rendered).unwrap();
+    let mut lock = workspace.lock();
+    lock.capabilities.restore.push(Capability::Setgid);
+    lock.write(&workspace.lock_path()).unwrap();
+    // The rock of such a pin, which the tool names because it is not the pinned one.
+    let output = workspace.run(&["pack", APP, "restore"]);
+    let would = output.stderr.split("would be ").nth(1).and_then(|rest| rest.split(',').next());
+    lock.rocks.restore = would.unwrap_or_else(|| panic!("{output}")).parse().unwrap();
+    lock.write(&workspace.lock_path()).unwrap();
+    workspace.succeed(&["render", APP]);
+    assert!(fs::read_to_string(&rendered).unwrap().contains("- SETGID"));
+
+    let refused = workspace.run(&["capabilities", APP, "--locked"]);
+    assert_eq!(refused.code, Some(1), "{refused}");
+    let output = workspace.succeed(&["capabilities", APP]);
+    assert!(output.stdout.contains("SETGID") && output.stdout.contains("not needed"), "{output}");
+    assert!(output.stdout.contains("The pin now grants CHECKPOINT_RESTORE."), "{output}");
+    assert_eq!(fs::read_to_string(workspace.lock_path()).unwrap(), least);
+    assert_eq!(fs::read_to_string(&rendered).unwrap(), compose);
+    assert!(Lock::read(Path::new(&workspace.lock_path())).is_ok());
+    workspace.succeed(&["verify", APP]);
+}
+
+fn many_at_once(workspace: &Workspace) {
+    let output = workspace.succeed(&["soak", APP, "--beside", "3"]);
+    println!("{}", output.stdout);
+    let rows: Vec<&str> = output.stdout.lines().filter(|line| line.contains(" ms ")).collect();
+    let firsts: Vec<&str> = rows.iter().filter_map(|row| row.split('|').nth(1)).map(str::trim).collect();
+    assert_eq!(firsts, ["1", "2", "3"], "{output}");
+}
