@@ -46,10 +46,11 @@ struct Ended {
 
 /// With this text as CRIU, and a trial of three seconds; `change` has the last word on the stubs.
 fn restore(criu: &str, port: u16, change: impl FnOnce(&Path)) -> Restore {
-    restore_of(&ZIPKIN.replace("9411", &port.to_string()), criu, change)
+    restore_within(30, &ZIPKIN.replace("9411", &port.to_string()), criu, change)
 }
 
-fn restore_of(toml: &str, criu: &str, change: impl FnOnce(&Path)) -> Restore {
+/// `limit` is in seconds.
+fn restore_within(limit: u8, toml: &str, criu: &str, change: impl FnOnce(&Path)) -> Restore {
     let stubs = stubs(JAVA);
     let folder = stubs.path().display().to_string();
     program(
@@ -60,7 +61,7 @@ fn restore_of(toml: &str, criu: &str, change: impl FnOnce(&Path)) -> Restore {
     fs::write(stubs.path().join("inherit-fd"), "fd[1]:pipe:[11]\n").unwrap();
     fs::write(stubs.path().join("uptime"), "0\n").unwrap();
     change(stubs.path());
-    let toml = format!("{toml}restore.fallback = \"cold\"\nlimits.restore = \"4s\"\n");
+    let toml = format!("{toml}restore.fallback = \"cold\"\nlimits.restore = \"{limit}s\"\n");
     let mut text = script(&toml, "restore/scripts/restore.sh");
     for (from, to) in [
         ("run=/run/zipkin", format!("run={folder}/run")),
@@ -87,7 +88,7 @@ fn restore_of(toml: &str, criu: &str, change: impl FnOnce(&Path)) -> Restore {
 fn crac(java: &str, port: u16) -> Restore {
     let toml = format!("engine = \"crac\"\nsource.jar = \"a.jar\"\nhttp.port = {port}\n");
     let java = format!("#!/bin/sh\ncase $* in *-jar*) echo \"java $$ $*\"; exit 7 ;; esac\n{java}");
-    restore_of(&toml, "exit 1\n", |stubs| program(&stubs.join("java"), &java))
+    restore_within(30, &toml, "exit 1\n", |stubs| program(&stubs.join("java"), &java))
 }
 
 fn script(toml: &str, path: &str) -> String {
@@ -116,7 +117,8 @@ impl Restore {
 }
 
 impl Ended {
-    /// The application was started cold for this reason, within this many milliseconds.
+    /// The application was started cold for this reason, within this many milliseconds; a machine that does much else
+    /// besides may take twice that.
     #[track_caller]
     fn cold(&self, reason: &str, within: u64) {
         let Ended { pid, out, err, .. } = self;
@@ -129,7 +131,7 @@ impl Ended {
         assert!(err.contains("; zipkin is started cold\n"), "{err}");
         let notice = self.notice.strip_prefix("notify\ndev.xtask/cold-start\nreason=");
         assert!(notice.is_some_and(|notice| notice.starts_with(reason)), "{}", self.notice);
-        assert!(self.took < Duration::from_millis(within), "{reason}: {:?}, not {within} ms", self.took);
+        assert!(self.took < 2 * Duration::from_millis(within), "{reason}: {:?}, not {within} ms", self.took);
     }
 }
 
@@ -202,7 +204,8 @@ fn a_restore_that_hangs_is_followed_by_a_cold_start() {
     // It turns in circles.
     check("while :; do :; done\n", "hangs: criu said nothing", 12000);
     // It works and works, as one that reads much memory does.
-    check("while :; do (:); done\n", "not restored within 4 s (limits.restore)", 12000);
+    let busy = restore_within(4, ZIPKIN, "while :; do (:); done\n", |_| {}).end();
+    busy.cold("not restored within 4 s (limits.restore)", 12000);
 }
 
 #[test]
@@ -262,17 +265,25 @@ fn what_is_told_to_stop_is_not_started_again() {
     // The restored process, and a CRIU that hangs and cannot be asked.
     let told = |criu: &str, code: i32| {
         let restore = restore(criu, 9411, |_| {});
-        std::thread::sleep(Duration::from_millis(300));
+        // On a machine that is slow, a signal could come before the stub can take it.
+        let up = restore.stubs.path().join("run/up");
+        while !up.exists() {
+            assert!(restore.began.elapsed() < Duration::from_secs(20), "the stub is not up");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let asked = Instant::now();
         let group = Pid::from_raw(i32::try_from(restore.child.id()).unwrap()).unwrap();
         kill_process_group(group, Signal::TERM).unwrap();
         let ended = restore.end();
         assert_eq!((ended.status.code(), ended.out.as_str()), (Some(code), ""), "{}", ended.err);
-        assert!(ended.took < Duration::from_secs(3), "{:?}", ended.took);
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     };
     // A shell that begins with SIGTERM ignored cannot catch it; what CRIU restores has its own handler.
-    let handler = "exec env --default-signal=TERM sh -c 'trap \"kill \\$!; exit 0\" TERM; sleep 60 >/dev/null 2>&1 & wait'\n";
+    // What it starts says that it is up, as a shell that is on the way to it would lose a signal.
+    let handler = "exec env --default-signal=TERM sh -c 'trap \"kill \\$!; exit 0\" TERM
+sh -c \": >$RUN/up; exec sleep 60\" >/dev/null 2>&1 & wait'\n";
     told(&format!("{RESTORED}{handler}"), 0);
-    told("trap '' TERM\necho 'Error (a.c:1): x' >$RUN/restore.log\nexec sleep 60\n", 143);
+    told("trap '' TERM\necho 'Error (a.c:1): x' >$RUN/restore.log\n: >$RUN/up\nexec sleep 60\n", 143);
 }
 
 #[test]
