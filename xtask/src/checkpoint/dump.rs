@@ -1,5 +1,6 @@
 //! From a checkpoint rock to checkpoint data in the store.
 
+use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,6 +21,9 @@ use crate::session::Session;
 use crate::source::Jar;
 use crate::store::Store;
 
+/// More than any JVM's library has (27 MiB in JDK 21).
+const LIBRARY: u64 = 256 << 20;
+
 /// Runs the checkpoint rock `image`, dumps the application and collects what it left; its jar too if only the rock has
 /// it.
 pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) -> Result<Dumped> {
@@ -36,10 +40,13 @@ pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) ->
             None => life.jar(&session.store).context("the jar could not be collected")?,
         };
         let (pid, froze) = life.dump()?;
+        let mapped = life.mapped().context("the list of mapped files")?;
         let files = collect::collect(&session.store, life.container, &app.name, way.engine.required(app))?;
         let files = match (way.engine, app.checkpoint.memory) {
             (Engine::Criu, Memory::Mapped) => {
-                remap(session, files).context("the dump's memory cannot be mapped (checkpoint.memory)")?
+                let jvm = life.jvm(&mapped);
+                remap(session, files, jvm.as_ref())
+                    .context("the dump's memory cannot be mapped (checkpoint.memory)")?
             }
             // A CRaC JVM has ways of its own.
             (Engine::Criu, Memory::Read) | (Engine::Crac, _) => files,
@@ -48,19 +55,21 @@ pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) ->
             Engine::Criu => memory::unburden(&session.store, files).context("the dump's credentials")?,
             Engine::Crac => files,
         };
-        let mapped = life.mapped().context("the list of mapped files")?;
         Ok(Dumped { pid, cold: life.start, froze, max_heap, files, mapped, answers, jar })
     })
 }
 
 /// Makes what can be of the dumped memory a file that the restored process maps.
-fn remap(session: &Session, files: Vec<DataFile>) -> Result<Vec<DataFile>> {
-    let memory::Remapped { files, mapped, read, dropped } = memory::remap(&session.store, files)?;
+fn remap(session: &Session, files: Vec<DataFile>, jvm: Option<&memory::Jvm>) -> Result<Vec<DataFile>> {
+    let memory::Remapped { files, mapped, read, dropped, unused } =
+        memory::remap(&session.store, files, jvm)?;
     session.progress.say(&format!(
-        "of the dumped memory {} will be mapped and {} read at a restore; {} of zeros are left out",
+        "of the dumped memory {} will be mapped and {} read at a restore; left out are {} of zeros and {} of Java heap \
+         that is not in use",
         ByteSize(mapped),
         ByteSize(read),
-        ByteSize(dropped)
+        ByteSize(dropped - unused),
+        ByteSize(unused)
     ));
     Ok(files)
 }
@@ -86,6 +95,18 @@ impl Life<'_> {
         let limit = Limit::new("the tool's own limit for collecting a jar", Duration::from_secs(120));
         let (digest, size) = self.take_file(store, &file, &limit)?;
         Ok(Jar { digest, size })
+    }
+
+    /// The JVM of the process, if it has mapped these files. Without it the dump is larger, and as good.
+    fn jvm(&self, mapped: &[MappedFile]) -> Option<memory::Jvm> {
+        let file = mapped.iter().find(|file| file.path.ends_with("/server/libjvm.so"))?;
+        let limit = Limit::new("the tool's own limit for reading the JVM's library", Duration::from_secs(60));
+        let library = self.container.exec_pipe(&["cat", &file.path], &limit, |reader| {
+            let mut bytes = Vec::new();
+            reader.take(LIBRARY).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        Some(memory::Jvm { path: file.path.clone(), library: library.ok()? })
     }
 
     /// What the dump wrote down of the files that the process had mapped.

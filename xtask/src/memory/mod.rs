@@ -7,6 +7,7 @@
 //! [`Kind::Other`], and every page is counted once whatever the kind.
 
 mod credentials;
+mod heap;
 mod images;
 mod kinds;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use crate::store::Store;
 pub use credentials::unburden;
 pub use images::are_there;
 use images::{Images, PageRange};
-pub use remap::{MEMORY, Remapped, remap};
+pub use remap::{Jvm, MEMORY, Remapped, remap};
 pub use whole::{Piece, Process, processes};
 
 /// What memory is used for.

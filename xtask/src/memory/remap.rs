@@ -6,23 +6,28 @@
 //! the same addresses, of which the kernel makes copies only where the process writes. Stock CRIU restores that as it
 //! restores any library. All restores of a host share what they have not written to.
 //!
-//! Pages of zeros are dropped on the way: private anonymous memory that is not there reads as zeros.
+//! Pages of zeros are dropped on the way: private anonymous memory that is not there reads as zeros. So are those that the
+//! Java heap does not use ([`heap`]).
 //!
 //! What a JVM and its C library do with memory holds for a private mapping of a file too: they never count on
 //! `MADV_DONTNEED` to give zeros (HotSpot maps anew, glibc clears), and the rest of mmap(2) makes no difference.
 
 mod mapping;
 mod pages;
+mod view;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
+use super::heap;
 use super::images::{self, AS_DUMPED, FILES_MAGIC, FOLDER, MM_MAGIC, PAGEMAP_MAGIC};
 use super::wire::{Field, Value, fields, message, number, with_numbers};
 use crate::lock::DataFile;
 use crate::store::{Store, StoreWriter};
 use pages::Dumped;
+use prost::Message;
+use view::View;
 
 /// The file that holds the mapped pages, in the rock.
 pub const MEMORY: &str = "/checkpoint-data/memory.img";
@@ -62,15 +67,27 @@ pub struct Remapped {
     pub mapped: u64,
     /// In CRIU's own images still: short runs, stacks, memory that is shared.
     pub read: u64,
-    /// Zeros that are no longer there.
+    /// Zeros, and what the Java heap does not use, that are no longer there.
     pub dropped: u64,
+    /// Of `dropped`, what the Java heap does not use.
+    pub unused: u64,
 }
 
-/// Moves what can be mapped out of the images of a dump that the store has.
+/// The JVM that a dumped process ran.
+#[derive(Debug)]
+pub struct Jvm {
+    /// The path of its library, `libjvm.so`, in the rock.
+    pub path: String,
+    /// What is in it.
+    pub library: Vec<u8>,
+}
+
+/// Moves what can be mapped out of the images of a dump that the store has. What the heap of its `jvm` does not use is left
+/// out.
 ///
 /// # Errors
 /// Where an image is missing or cannot be understood, or the store cannot be written to.
-pub fn remap(store: &Store, mut files: Vec<DataFile>) -> Result<Remapped> {
+pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Result<Remapped> {
     let images: BTreeMap<String, DataFile> =
         images::named(&files).map(|(name, file)| (name.to_owned(), file.clone())).collect();
     let read = |name: &str, magic| -> Result<Vec<Vec<u8>>> {
@@ -81,7 +98,7 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>) -> Result<Remapped> {
     let pids = images.keys().filter_map(|name| name.strip_prefix("mm-")?.strip_suffix(".img"));
     let mut memory = Memory { file: 1 + highest(&listed)?, out: store.writer()?, offset: 0 };
     let mut new = Vec::new();
-    let (mut kept, mut dropped) = (0, 0);
+    let (mut kept, mut dropped, mut unused) = (0, 0, 0);
     for pid in pids {
         let (mm, pagemap) = (format!("mm-{pid}.img"), format!("pagemap-{pid}.img"));
         let maps = read(&pagemap, PAGEMAP_MAGIC)?;
@@ -95,6 +112,13 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>) -> Result<Remapped> {
 
         let process = read(&mm, MM_MAGIC)?;
         let process = fields(process.first().with_context(|| format!("{mm} is empty"))?)?;
+        if let Some(jvm) = jvm
+            && let Some(number) = number_of(&listed, &jvm.path)?
+            && let Some(view) = View::new(&dumped, &process, number, &jvm.library)?
+            && let Some(ranges) = heap::unused(&view, &jvm.library, view.start())
+        {
+            unused += dumped.forget(&ranges);
+        }
         let process = dumped.remap(&process, &mut memory).with_context(|| mm.clone())?;
         let mut out = store.writer()?;
         let entries = dumped.keep(&mut out)?;
@@ -127,7 +151,18 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>) -> Result<Remapped> {
         (file.sha256, file.size) = (Some(digest), size);
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Remapped { files, mapped, read: kept, dropped })
+    Ok(Remapped { files, mapped, read: kept, dropped, unused })
+}
+
+/// The number of a regular file in `files.img`.
+fn number_of(listed: &[Vec<u8>], path: &str) -> Result<Option<u64>> {
+    for file in listed {
+        let file = images::File::decode(file.as_slice()).context("files.img cannot be read")?;
+        if let Some(file) = file.regular.filter(|file| file.name == path.as_bytes()) {
+            return Ok(Some(file.number.into()));
+        }
+    }
+    Ok(None)
 }
 
 /// The highest number of a file in `files.img`.

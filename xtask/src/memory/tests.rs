@@ -5,6 +5,7 @@ use super::images::{Process, *};
 use super::*;
 use crate::lock::DataFile;
 
+mod heap;
 mod remap;
 
 const SAMPLE: &str = include_str!("../../tests/support/sample.lock");

@@ -69,6 +69,9 @@ fn from_git_to_a_restored_process() {
 
 fn checkpoint_pins(workspace: &Workspace, commit: &str) {
     let output = workspace.checkpoint(&[]);
+    let unused = output.stderr.split_once("of zeros and ").and_then(|(_, rest)| rest.split_once(' '));
+    let unused = unused.and_then(|(number, _)| number.parse::<f64>().ok());
+    assert!(unused.is_some_and(|unused| unused > 0.0), "no unused heap was left out\n{output}");
     let lock_file = format!("apps/{APP}/checkpoint.lock");
     for text in ["is checkpointed", "cold", "restored", "ratio", "frozen for the dump", &lock_file] {
         assert!(output.stdout.contains(text), "the summary does not say {text:?}\n{output}");

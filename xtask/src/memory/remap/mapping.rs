@@ -38,6 +38,11 @@ impl Mapping {
         self.status & ANON_PRIVATE != 0
     }
 
+    /// Whether it is memory of a file that others do not see change.
+    pub fn is_private_file(&self) -> bool {
+        self.status & FILE_PRIVATE != 0
+    }
+
     /// Whether it is a part of another, which may not be touched.
     pub fn is_guard(&self) -> bool {
         self.status & GUARD != 0

@@ -31,7 +31,7 @@ pub(super) struct Dumped {
     size: u64,
     /// As they stand in the pagemap; those that are not in this dump have no place in the image.
     entries: Vec<(Vec<Field>, Extent)>,
-    /// Of each page of the image: whether it holds nothing but zeros, and what becomes of it.
+    /// Of each page of the image: whether it may as well hold nothing but zeros, and what becomes of it.
     zero: Vec<bool>,
     pages: Vec<Page>,
 }
@@ -73,9 +73,39 @@ impl Dumped {
         Ok(Dumped { image, size, entries: sorted, zero, pages })
     }
 
+    /// Bytes of a page.
+    pub fn page(&self) -> u64 {
+        self.size
+    }
+
     /// Bytes of zeros that are left out.
     pub fn dropped(&self) -> u64 {
         self.size * self.pages.iter().filter(|page| **page == Page::Dropped).count() as u64
+    }
+
+    /// Takes the pages that lie whole in one of these ranges for zeros, whatever they hold; bytes of those that hold more.
+    pub fn forget(&mut self, ranges: &[Range<u64>]) -> u64 {
+        let mut forgotten = 0;
+        for range in ranges {
+            let start = range.start.next_multiple_of(self.size);
+            for (_, position) in self.within(&(start..range.end - range.end % self.size)).unwrap_or_default()
+            {
+                forgotten += if self.zero[position] { 0 } else { self.size };
+                self.zero[position] = true;
+            }
+        }
+        forgotten
+    }
+
+    /// The part of `bytes` that was dumped with the page of its first byte; `None` where that page was not.
+    pub fn read(&self, address: u64, bytes: &mut [u8]) -> Option<usize> {
+        let (_, extent) =
+            &self.entries[self.entries.partition_point(|(_, extent)| extent.at.end <= address)..].first()?;
+        let within = address.checked_sub(extent.at.start)?;
+        let here = usize::try_from(extent.at.end - address).ok()?.min(bytes.len());
+        let offset = extent.position? as u64 * self.size + within;
+        self.image.file().read_exact_at(&mut bytes[..here], offset).ok()?;
+        Some(here)
     }
 
     /// The address and position of the dumped pages in a range; `None` where some of them are not in this dump.

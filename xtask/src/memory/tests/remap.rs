@@ -165,7 +165,7 @@ fn check_same(all: &[Made]) -> [u64; 3] {
     let store = Store::open(folder.path()).unwrap();
     let files = stored(&store, &images_of(all));
     let before = Restored { store: &store, files: &files }.memory();
-    let Remapped { files, mapped, read, dropped } = remap(&store, files.clone()).unwrap();
+    let Remapped { files, mapped, read, dropped, .. } = remap(&store, files.clone(), None).unwrap();
     crate::lock::check_files(&files).unwrap();
     assert_eq!(Restored { store: &store, files: &files }.memory(), before);
     // What the process was can still be told.
@@ -214,7 +214,7 @@ fn guarded_memory_stays() {
     let mm = [guarded.fields(), guard.to_vec()]
         .map(|mapping| Field { number: 14, value: Value::Bytes(message(&mapping)) });
     images.iter_mut().find(|(name, _)| *name == "mm-7.img").unwrap().1 = image(MM_MAGIC, &[message(&mm)]);
-    let remapped = remap(&store, stored(&store, &images)).unwrap();
+    let remapped = remap(&store, stored(&store, &images), None).unwrap();
     assert_eq!((remapped.mapped, remapped.read, remapped.dropped), (0, 32 * SIZE, 0));
     assert!(!remapped.files.iter().any(|file| file.path == MEMORY));
 }
@@ -260,6 +260,6 @@ proptest! {
             bytes[at] = byte;
         }
         // Neither a panic nor memory without end, whatever an image says.
-        let _ = remap(&store, stored(&store, &images));
+        let _ = remap(&store, stored(&store, &images), None);
     }
 }
