@@ -61,7 +61,7 @@ fn section(cause: &Cause) -> String {
 fn seen(seen: &str) -> String {
     let words = seen.split("; ").map(|word| match word {
         "here" => "where this tool was written, provoked in a container",
-        "own" => "not yet; this tool refuses such a start, and its tests compare the words of its error",
+        "own" => "not here, where this tool refuses such a start; its tests compare the words of that refusal",
         threads => threads,
     });
     words.collect::<Vec<_>>().join("; ")
