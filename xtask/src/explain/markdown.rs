@@ -61,7 +61,9 @@ fn section(cause: &Cause) -> String {
 fn seen(seen: &str) -> String {
     let words = seen.split("; ").map(|word| match word {
         "here" => "where this tool was written, provoked in a container",
-        "own" => "not here, where this tool refuses such a start; its tests compare the words of that refusal",
+        "own" => {
+            "not here, where this tool refuses such a start; its tests compare the words of that refusal"
+        }
         threads => threads,
     });
     words.collect::<Vec<_>>().join("; ")
