@@ -10,6 +10,7 @@ use crate::runtime::{Kind, Publish};
 mod explain;
 mod help;
 mod measure;
+pub mod page;
 mod scan;
 
 pub use explain::Explain;
@@ -78,7 +79,7 @@ pub enum Command {
     /// Validate app.toml files; changes nothing
     #[command(after_help = help::CHECK)]
     Check(Apps),
-    /// Write apps/app.schema.json, by which editors complete and check app.toml, and the guide's page of its keys
+    /// Write apps/app.schema.json, by which editors complete and check app.toml, and the guide's pages of keys and commands
     #[command(after_help = help::SCHEMA)]
     Schema(Schema),
     /// Pack one of the two rocks
@@ -351,7 +352,7 @@ pub struct Man {
 /// Arguments of `test`.
 #[derive(Debug, Args)]
 pub struct Test {
-    /// Leave out what needs containers
+    /// Leave out what needs more than Rust and a minute
     #[arg(long)]
     pub fast: bool,
 }

@@ -126,7 +126,7 @@ impl Engine {
 
     /// The capabilities a container of this role is given; all others are dropped.
     ///
-    /// Those of `criu` are proven by runs, see `shared/facts.md` and the end-to-end tests. The criu binary carries the
+    /// Those of `criu` are proven by runs: `cargo xtask capabilities`, and the end-to-end tests. The criu binary carries the
     /// same list as file capabilities: one outside the container's bounding set would make its exec fail.
     ///
     /// Those of `crac` could not be tried with the real JDK. Its CRIU is root by its setuid bit (the tutorial), in a
@@ -245,7 +245,7 @@ impl Engine {
             }
         };
         match app.java.profile {
-            // Bytes are what a restore costs (shared/facts.md: 332 MB by default, 243 MB with these).
+            // Bytes are what a restore costs (PetClinic: 332 MB by default, 243 MB with these).
             Profile::Small => options.extend(
                 ["-XX:+UseSerialGC", "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=20", "-Xms16m"]
                     .map(String::from),

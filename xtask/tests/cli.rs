@@ -161,6 +161,12 @@ fn help() {
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
         text.push_str(&format!("$ cargo xtask {command} --help\n{}\n", ran.stdout));
     }
+    // What is broken by hand is not broken a second time.
+    for command in std::iter::once(&tool).chain(tool.get_subcommands()) {
+        let more = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let long = more.lines().find(|line| line.chars().count() > 100);
+        assert_eq!(long, None, "{}", command.get_name());
+    }
     insta::assert_snapshot!(text.replace("xtask  --", "xtask --"));
 }
 

@@ -288,6 +288,10 @@ fn shellcheck_agrees() {
             scripts.push((shell.to_owned(), file));
         }
     }
+    let others = WalkDir::new(root().join("docs")).into_iter().map(|entry| entry.unwrap().into_path());
+    let others = others.filter(|path| path.extension().is_some_and(|extension| extension == "sh"));
+    scripts.extend(others.map(|file| ("bash".to_owned(), file)));
+    assert!(scripts.iter().any(|(_, file)| file.ends_with("docs/recording/record.sh")), "{scripts:?}");
     for (shell, file) in scripts {
         let ran = Command::new("shellcheck")
             .arg(format!("--shell={shell}"))

@@ -28,6 +28,16 @@ fn pin() -> Lock {
     pin
 }
 
+/// The same, with a library that the process has unpacked into /tmp.
+fn pin_with_a_file() -> Lock {
+    let mut pin = pin();
+    let folder = pin.data.files.pop().unwrap();
+    let file = |path: &str| DataFile { path: path.into(), sha256: Some(pin.data.tree), ..folder.clone() };
+    let library = file("/tmp/brotli $(A)/lib\"x.so");
+    pin.data.files.push(library);
+    pin
+}
+
 fn rendered(app: &App, pin: Option<&Lock>) -> String {
     text(&render(&TEMPLATES, app, pin).unwrap(), "restore/kubernetes.yaml").to_owned()
 }
@@ -39,6 +49,40 @@ fn with_a_pin() {
     insta::assert_snapshot!(rendered(&app, Some(&pin())));
 }
 
+/// What the guide shows of it is that of [`with_a_pin`], but for what it leaves out.
+#[test]
+fn the_guide_shows_it() {
+    let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/fleet.md"))
+        .unwrap();
+    let shown = guide.split("```yaml\n# rocks/shop/restore/kubernetes.yaml\n").nth(1).expect("an excerpt");
+    let shown = shown.split("```").next().unwrap();
+    let app = support::apps::app("shop", "source.jar = \"app.jar\"\n");
+    let whole = rendered(&app, Some(&pin()));
+    let mut from = 0;
+    let parts: Vec<&str> = shown.split("# …\n").collect();
+    assert!(parts.len() > 3, "{parts:?}");
+    for part in parts {
+        let at = whole[from..]
+            .find(part)
+            .unwrap_or_else(|| panic!("not in kubernetes.yaml, or not there:\n{part}"));
+        from += at + part.len();
+    }
+}
+
+/// A volume over /tmp would hide what the process has unpacked there: it is copied into the volume first.
+#[test]
+fn what_lies_in_tmp_is_copied() {
+    let app = support::apps::app("shop", "source.jar = \"app.jar\"\n");
+    let (with, without) = (rendered(&app, Some(&pin_with_a_file())), rendered(&app, Some(&pin())));
+    assert!(!without.contains("initContainers"), "{without}");
+    let init = with
+        .split("      initContainers:\n")
+        .nth(1)
+        .and_then(|rest| rest.split("      containers:\n").next());
+    insta::assert_snapshot!(init.unwrap_or_else(|| panic!("{with}")));
+    assert!(!with.contains("readOnlyRootFilesystem: false") && !with.contains("shop-tmp-1"), "{with}");
+}
+
 #[test]
 #[ignore = "it installs Kubernetes' schemas from PyPI; `cargo xtask test` runs it"]
 fn kubernetes_takes_it() {
@@ -48,7 +92,7 @@ fn kubernetes_takes_it() {
     let pin = pin();
     let mut cases: Vec<(bool, String)> = apps
         .iter()
-        .flat_map(|app| [rendered(app, None), rendered(app, Some(&pin))])
+        .flat_map(|app| [None, Some(&pin), Some(&pin_with_a_file())].map(|pin| rendered(app, pin)))
         .map(|it| (true, it))
         .collect();
     // It must be able to say no.

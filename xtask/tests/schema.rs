@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use xtask::app::{load_text, names, reference, schema};
+use xtask::cli::page;
 
 mod support {
     pub mod apps;
@@ -31,6 +32,8 @@ fn it_is_fresh() {
     assert!(text == schema(), "apps/app.schema.json is not fresh; run `cargo xtask schema`");
     let page = std::fs::read_to_string(root().join("docs/guide/configuration.md")).unwrap_or_default();
     assert!(page == reference(), "docs/guide/configuration.md is not fresh; run `cargo xtask schema`");
+    let page = std::fs::read_to_string(root().join(page::PAGE)).unwrap_or_default();
+    assert!(page == page::markdown(), "{} is not fresh; run `cargo xtask schema`", page::PAGE);
 }
 
 #[test]

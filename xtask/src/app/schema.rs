@@ -323,7 +323,7 @@ fn about(key: &str) -> &'static str {
         }
         "restore" => "How the restore rock starts.",
         "restore.fallback" => {
-            "Where a restore fails or hangs. fail: the container ends. cold: the application starts the ordinary way."
+            "Where a restore fails or hangs. `fail`: the container ends. `cold`: the application starts the ordinary way."
         }
         "pin" => "Where pins are kept, and whose are trusted.",
         "pin.remote" => {

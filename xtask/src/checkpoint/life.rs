@@ -78,25 +78,34 @@ pub fn with_running<T>(
 /// A container of one of the two rocks, with the capabilities that its role needs and no more, under the filter that its
 /// pin says.
 pub fn spec(job: &Job<'_>, role: Role, image: &str) -> Result<ContainerSpec> {
-    let Job { session, app, way, .. } = *job;
+    let session = job.session;
+    let mut spec = described(job, role, image);
+    spec.profile = Some(session.workspace.templates().join(SECCOMP));
+    if spec.seccomp == Seccomp::Narrowed {
+        // Not the rendered file, which anybody may have changed.
+        let (filter, _) = session.store.add_bytes(job.templates.filter(job.refused)?.as_bytes())?;
+        spec.profile = Some(session.store.path(&filter));
+    }
+    Ok(spec)
+}
+
+/// The same without the file of its filter.
+pub fn described(job: &Job<'_>, role: Role, image: &str) -> ContainerSpec {
+    let Job { app, way, .. } = *job;
     let mut spec = ContainerSpec::new(format!("{}-{}", app.name, role.folder()), image);
     spec.capabilities = job.capabilities(role).to_vec();
     spec.seccomp = way.engine.seccomp(role);
     spec.no_new_privileges = way.engine.gains_nothing();
-    spec.profile = Some(session.workspace.templates().join(SECCOMP));
     if role == Role::Restore {
         let (name, value) = pebble::PERSIST;
         spec.environment.insert(name.into(), value.into());
         if !job.refused.is_empty() {
-            // Not the rendered file, which anybody may have changed.
-            let (filter, _) = session.store.add_bytes(job.templates.filter(job.refused)?.as_bytes())?;
             spec.seccomp = Seccomp::Narrowed;
-            spec.profile = Some(session.store.path(&filter));
         }
     }
     // The services' logs on the container's own output; rockcraft's rocks do not say so themselves.
     spec.words = vec!["--verbose".into()];
-    Ok(spec)
+    spec
 }
 
 fn ready(

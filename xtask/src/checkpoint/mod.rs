@@ -24,7 +24,7 @@ pub use came_up::{COLD_START, CameUp, came_up};
 pub use dump::dump;
 pub use failed::failed;
 pub use footprint::{Memory, footprint};
-pub use life::{Life, spec, warm_up, with_running};
+pub use life::{Life, described, spec, warm_up, with_running};
 pub use log::Log;
 pub use prove::{Outside, Proven, Running, prove, prove_same, start, start_restored};
 pub use train::train;

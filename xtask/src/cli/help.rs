@@ -9,7 +9,8 @@ The way from an application to a rock that restores it:
   cargo xtask restore shop                        # and there it is
   cargo xtask push shop registry.example.com/team/pins
 
-Exit codes: 0 done, 1 failed, 2 bad input and nothing changed, 130 and 143 stopped by Ctrl-C and SIGTERM.";
+Exit codes: 0 done, 1 failed, 2 bad input and nothing changed, 130 and 143 stopped by Ctrl-C and
+SIGTERM.";
 
 /// Of `new`.
 pub const NEW: &str = "\
@@ -18,8 +19,8 @@ Examples:
   cargo xtask new zipkin --maven io.zipkin:zipkin-server:3.5.1:exec
   cargo xtask new shop --jar ../shop/target/shop-1.0.jar
 
-It writes apps/APP/app.toml whole or not at all, and never into a folder that holds something. Then look at what says
-`guessed`, above all `http.ready`, and run `cargo xtask checkpoint APP`.";
+It writes apps/APP/app.toml whole or not at all, and never into a folder that holds something. Then
+look at what says `guessed`, above all `http.ready`, and run `cargo xtask checkpoint APP`.";
 
 /// Of `checkpoint`.
 pub const CHECKPOINT: &str = "\
@@ -27,22 +28,25 @@ Examples:
   cargo xtask checkpoint shop --plan              # what would be done, and why
   cargo xtask checkpoint shop --source ../shop    # from a checkout; the pin says so
 
-Only what depends on a change is done again: with none, it is over in a second. The pin, apps/APP/checkpoint.lock, is
-written last, after a restore has given the right answers. Commit it, together with rocks/APP.";
+Only what depends on a change is done again: with none, it is over in a second. The pin,
+apps/APP/checkpoint.lock, is written last, after a restore has given the right answers. Commit it,
+together with rocks/APP.";
 
 /// Of `restore`.
 pub const RESTORE: &str = "\
 Examples:
   cargo xtask restore shop                        # its log follows; Ctrl-C stops it
   cargo xtask restore shop --detach --publish 0.0.0.0:80:8080
-  cargo xtask restore shop --secrets ./secrets    # a file a secret, in the application at /run/secrets
+  cargo xtask restore shop --plan                 # the line by which podman or Docker alone does it
+  cargo xtask restore shop --secrets ./secrets    # a file a secret, below /run/secrets
 
-Where the CPU or the kernel lacks what the process was dumped with, nothing is started; `doctor APP` says so beforehand.";
+Where the CPU or the kernel lacks what the process was dumped with, nothing is started; `doctor APP`
+says so beforehand.";
 
 /// Of `check`.
 pub const CHECK: &str = "\
-A mistake is shown with its line and the nearest valid name. `show APP` prints every key with its value and where that
-comes from; `schema` lets an editor say the same while you type.";
+A mistake is shown with its line and the nearest valid name. `show APP` prints every key with its
+value and where that comes from; `schema` lets an editor say the same while you type.";
 
 /// Of `schema`.
 pub const SCHEMA: &str = "\
@@ -87,13 +91,14 @@ Examples:
   cargo xtask scan shop                           # exit code 1 if something is found
   cargo xtask scan shop --json | jq '.findings[].id'
 
-Name your secrets in app.toml, by where this machine has them, and let what may be in the rock be there for a reason:
+Name your secrets in app.toml, by where this machine has them, and let what may be in the rock be
+there for a reason:
   [secrets]
   db-password = { environment = \"DB_PASSWORD\" }
   allow = [{ id = \"jwt:1a2b3c4d\", reason = \"signed by the test realm\" }]
 
-No value is ever shown. `checkpoint` does the same before it pins. A clean scan is no proof: what is encrypted,
-compressed, derived from a secret or kept in pieces is not found.";
+No value is ever shown. `checkpoint` does the same before it pins. A clean scan is no proof: what is
+encrypted, compressed, derived from a secret or kept in pieces is not found.";
 
 /// Of `diff`.
 pub const DIFF: &str = "\
@@ -110,8 +115,9 @@ Shells complete programs, and `cargo xtask` is cargo's. Give it a name of its ow
 
 /// Of `doctor`.
 pub const DOCTOR: &str = "\
-Every line is `pass`, `warn`, `fail`, or `-` for what was not tried, with the reason; below it, what to do. Nothing is
-changed, installed or downloaded. Exit code: 0 if nothing is worse than a warning, 1 if something fails.";
+Every line is `pass`, `warn`, `fail`, or `-` for what was not tried, with the reason; below it, what
+to do. Nothing is changed, installed or downloaded. Exit code: 0 if nothing is worse than a warning,
+1 if something fails.";
 
 /// Of `soak`.
 pub const SOAK: &str = "\

@@ -74,7 +74,7 @@ fn table(rounds: &[Round]) -> String {
         "first answer",
         "median",
         "last",
-        "a second",
+        "restores a second",
         "memory of all",
         "of one (RSS)",
     ]);

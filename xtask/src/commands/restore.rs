@@ -8,16 +8,16 @@ use anyhow::{Context, Result};
 use fs_err as fs;
 use walkdir::WalkDir;
 
-use crate::app;
+use crate::app::{self, App};
 use crate::checkpoint::{self, CameUp, Log, Outside, restore_service};
 use crate::cli::{Global, Restore};
 use crate::diagnostic::InputError;
 use crate::host;
 use crate::interrupt;
 use crate::progress::seconds;
-use crate::render::Templates;
+use crate::render::{self, SECCOMP, Templates};
 use crate::rock::{DAEMON_ID, Role};
-use crate::runtime::{Mount, Publish, Runtime};
+use crate::runtime::{Kind, Mount, Publish, Runtime};
 use crate::session::Session;
 
 /// Packs and loads what is missing, starts it, and shows its log until it ends or is stopped.
@@ -31,7 +31,7 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
             "start it and wait for the first 200",
             "show its log until Ctrl-C",
         ]);
-        return Ok(());
+        return by_hand(session, &app, arguments, global);
     }
     let mut publish = arguments
         .publish
@@ -101,6 +101,29 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         let wrong = format!("{} ended by itself, its container with exit code {code}", app.name);
         return Err(checkpoint::failed(&job, Role::Restore, container, &wrong, &log.tail()));
     }
+    Ok(())
+}
+
+/// Prints the command line by which podman or Docker alone does the same: what the pin grants and refuses, as
+/// compose.yaml has it. Nothing where there is no pin.
+fn by_hand(session: &Session, app: &App, arguments: &Restore, global: &Global) -> Result<()> {
+    if !session.workspace.lock(&app.name).exists() {
+        return Ok(());
+    }
+    let lock = super::pin(session, app)?;
+    let templates = Templates::read(&session.workspace.templates())?;
+    let job = super::pinned_job(session, app, &templates, &lock, global)?;
+    let kind = session.runtime.unwrap_or(Kind::Podman);
+    let mut spec = checkpoint::described(&job, Role::Restore, &super::image_name(app, Role::Restore));
+    spec.profile = Some(Path::new("rocks").join(&app.name).join(Role::Restore.folder()).join(SECCOMP));
+    spec.scratch = render::scratch(app, &lock);
+    let own = || Publish { host: Some(app.http.port), ..Publish::anywhere(app.http.port) };
+    spec.publish = vec![arguments.publish.clone().unwrap_or_else(own)];
+    spec.mounts = arguments.secrets.as_deref().map(secrets).transpose()?.into_iter().collect();
+    println!(
+        "\nBy hand, from the top of the repository, once the rock is loaded:\n\n  {}",
+        spec.by_hand(kind)
+    );
     Ok(())
 }
 

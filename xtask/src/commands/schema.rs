@@ -1,23 +1,24 @@
-//! `schema`: the JSON Schema of app.toml, for editors, and the guide's page of its keys.
+//! `schema`: the JSON Schema of app.toml, for editors, and the guide's pages of its keys and of the commands.
 
 use anyhow::{Result, ensure};
 use fs_err as fs;
 
 use crate::app;
-use crate::cli::{Global, Schema};
+use crate::cli::{Global, Schema, page};
 use crate::session::Session;
 use crate::workspace::write_whole;
 
 const SCHEMA: &str = "apps/app.schema.json";
-const PAGE: &str = "docs/guide/configuration.md";
+const KEYS: &str = "docs/guide/configuration.md";
 
-/// Writes both files, or checks that they are fresh.
+/// Writes the files, or checks that they are fresh.
 pub fn run(session: &Session, arguments: &Schema, global: &Global) -> Result<()> {
     let check = arguments.check || global.locked;
     let mut files = vec![(SCHEMA, app::schema())];
-    // A copy of the repository without the guide needs no page of it.
+    // A copy of the repository without the guide needs no pages of it.
     if session.workspace.root.join("docs/guide").is_dir() {
-        files.push((PAGE, app::reference()));
+        files.push((KEYS, app::reference()));
+        files.push((page::PAGE, page::markdown()));
     }
     if global.plan {
         let verb = if check { "compare" } else { "write" };

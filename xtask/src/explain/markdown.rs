@@ -59,7 +59,14 @@ fn section(cause: &Cause) -> String {
 
 /// Where a cause was seen, for a reader of the page.
 fn seen(seen: &str) -> String {
-    seen.replace("here", "where this tool was written, provoked in a container")
+    let words = seen.split("; ").map(|word| match word {
+        "here" => "where this tool was written, provoked in a container",
+        "own" => {
+            "not here, where this tool refuses such a start; its tests compare the words of that refusal"
+        }
+        threads => threads,
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 fn sentence(text: &str) -> String {

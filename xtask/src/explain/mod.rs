@@ -35,7 +35,8 @@ pub struct Cause {
     pub remedy: &'static str,
     /// What to change in app.toml, where that is the remedy.
     pub change: Option<Change>,
-    /// Where it was seen: `here` (provoked by the tests), or threads as `owner/name#number`.
+    /// Where it was seen: `here` (provoked in a container), `own` (no more than this tool's own words), or threads as
+    /// `owner/name#number`.
     pub seen: &'static str,
 }
 
@@ -97,7 +98,7 @@ pub struct Found {
     pub evidence: Line,
 }
 
-/// Lines that look like errors and mean nothing (shared/facts.md, and every good restore's log).
+/// Lines that look like errors and mean nothing: every good restore's log has some of them.
 pub const NOISE: &[&str] = &[
     "tun: Unable to create tun",
     "rlimit: Can't setup RLIMIT_NOFILE for self",

@@ -67,8 +67,9 @@ pub fn values(app: &App, lock: Option<&Lock>, filter: &str) -> Value {
         tree => lock.map(|lock| lock.data.tree.to_string()),
         rock => lock.map(|lock| lock.rocks.restore.to_string()),
         node => lock.map(|lock| node(&lock.host)),
-        scratch => lock.and_then(|lock| scratch(&app.name, &lock.data.files)).map(|all| {
-            all.into_iter().map(|(name, path)| context! { name, path }).collect::<Vec<Value>>()
+        scratch => lock.and_then(|lock| scratch(&app.name, &lock.data.files)).map(|Scratch { volumes, copied }| {
+            let volume = |(name, path)| context! { name, path };
+            context! { volumes => volumes.into_iter().map(volume).collect::<Vec<Value>>(), copied }
         }),
         memory => memory.map(|memory| context! {
             request => mebibytes(memory.resident),
@@ -109,27 +110,50 @@ fn node(host: &Host) -> Vec<Vec<Value>> {
 /// Above this number of folders that a process has made, a Pod with a volume for each is no longer worth it.
 const MOST_FOLDERS: usize = 16;
 
-/// The folders that a process of a read-only root writes to: name and place of volumes that begin empty. A folder that it
-/// made in /tmp before the dump is one of its own, so that it is there. None where it made files, which a volume over
-/// them would hide and without which it cannot be restored.
-fn scratch(app: &str, files: &[DataFile]) -> Option<Vec<(String, String)>> {
-    let made = || files.iter().filter(|file| !below(&file.path, "/checkpoint-data"));
-    if made().any(|file| file.sha256.is_some() || file.link.is_some()) {
+/// What a process of a read-only root writes to.
+#[derive(Debug, PartialEq, Eq)]
+struct Scratch {
+    /// Name and place of volumes that begin empty.
+    volumes: Vec<(String, String)>,
+    /// What of the image's /tmp is copied into the volume over it, before the process is restored.
+    copied: Vec<String>,
+}
+
+/// The root can be read-only where the process has made nothing but folders outside /tmp: what it has written elsewhere
+/// before the dump, it will write again. See compose.yaml, which has the same.
+pub(super) fn read_only(files: &[DataFile]) -> bool {
+    let elsewhere = |file: &&DataFile| !["/checkpoint-data", "/tmp"].iter().any(|own| below(&file.path, own));
+    files.iter().filter(elsewhere).all(|file| file.sha256.is_none() && file.link.is_none())
+}
+
+/// The volumes of a read-only root. One over /tmp hides what the image has there, without which the process cannot be
+/// restored: a folder that it made is a volume of its own, which costs no time; where it made a file or a link, or many
+/// folders, all that is in /tmp is copied.
+fn scratch(app: &str, files: &[DataFile]) -> Option<Scratch> {
+    if !read_only(files) {
         return None;
     }
-    let own = |file: &&DataFile| file.path != "/tmp" && below(&file.path, "/tmp");
-    let folders: BTreeSet<&str> = made().filter(own).map(|file| file.path.as_str()).collect();
-    // A colon would end the path for those who read it.
-    if folders.len() > MOST_FOLDERS || folders.iter().any(|folder| folder.contains(':')) {
-        return None;
+    let made = || files.iter().filter(|file| file.path != "/tmp" && below(&file.path, "/tmp"));
+    let folders: BTreeSet<&str> = made().map(|file| file.path.as_str()).collect();
+    let mut volumes = vec![("run".to_owned(), format!("/run/{app}")), ("tmp".to_owned(), "/tmp".to_owned())];
+    let copies = made().any(|file| file.sha256.is_some() || file.link.is_some())
+        // A colon would end the path for those who read it.
+        || folders.len() > MOST_FOLDERS
+        || folders.iter().any(|folder| folder.contains(':'));
+    let mut copied = BTreeSet::new();
+    if copies {
+        let top = folders.iter().filter_map(|path| path.strip_prefix("/tmp/")?.split('/').next());
+        // Kubernetes would put a variable for `$(NAME)`; `$$` is its `$`.
+        copied.extend(top.map(|name| format!("/tmp/{}", name.replace('$', "$$"))));
+    } else {
+        // The folders above a volume come with it.
+        let deepest = |folder: &&&str| !folders.iter().any(|other| other != *folder && below(other, folder));
+        let own = folders.iter().filter(deepest).enumerate();
+        volumes.extend(own.map(|(number, path)| (format!("tmp-{}", number + 1), (*path).to_owned())));
     }
-    let mut all = vec![("run".to_owned(), format!("/run/{app}")), ("tmp".to_owned(), "/tmp".to_owned())];
-    // The folders above a volume come with it.
-    let deepest = |folder: &&&str| !folders.iter().any(|other| other != *folder && below(other, folder));
-    let made = folders.iter().filter(deepest).enumerate();
-    all.extend(made.map(|(number, path)| (format!("tmp-{}", number + 1), (*path).to_owned())));
     // podman has one namespace for the volumes of all Pods.
-    Some(all.into_iter().map(|(name, path)| (format!("{app}-{name}"), path)).collect())
+    let volumes = volumes.into_iter().map(|(name, path)| (format!("{app}-{name}"), path)).collect();
+    Some(Scratch { volumes, copied: copied.into_iter().collect() })
 }
 
 fn below(path: &str, folder: &str) -> bool {
@@ -151,7 +175,7 @@ mod tests {
             sha256: path.ends_with('*').then(|| Digest::of(path)),
             link: path.ends_with('@').then(|| "there".to_owned()),
         };
-        let check = |made: &[&str], expected: Option<&[&str]>| {
+        let scratch_of = |made: &[&str]| {
             let files: Vec<DataFile> =
                 ["/checkpoint-data/", "/checkpoint-data/core-1.img*", "/checkpoint-data/latest@"]
                     .iter()
@@ -159,30 +183,43 @@ mod tests {
                     .map(|path| file(path))
                     .collect();
             let found = scratch("shop", &files);
-            let found = found.map(|all| all.into_iter().skip(2).map(|(_, path)| path).collect::<Vec<_>>());
+            assert_eq!(found.is_some(), read_only(&files), "{made:?}");
+            found
+        };
+        let check = |made: &[&str], own: &[&str], copied: &[&str]| {
+            let found = scratch_of(made).unwrap_or_else(|| panic!("{made:?}"));
+            let more: Vec<&str> = found.volumes.iter().skip(2).map(|(_, path)| path.as_str()).collect();
             assert_eq!(
-                found.as_deref().map(|all| all.iter().map(String::as_str).collect()),
-                expected.map(Vec::from),
-                "{made:?}"
+                (more.as_slice(), found.copied),
+                (own, copied.iter().map(|p| (*p).to_owned()).collect())
             );
         };
-        check(&[], Some(&[]));
-        check(&["/tmp/"], Some(&[]));
+        check(&[], &[], &[]);
+        check(&["/tmp/"], &[], &[]);
         check(
             &["/tmp/", "/tmp/tomcat/", "/tmp/tomcat/work/", "/tmp/tomcat-docs/"],
-            Some(&["/tmp/tomcat-docs", "/tmp/tomcat/work"]),
+            &["/tmp/tomcat-docs", "/tmp/tomcat/work"],
+            &[],
         );
         // The image has it, and the process does not need to write there again.
-        check(&["/var/lib/pebble/default/"], Some(&[]));
-        check(&["/tmp/lib.so*"], None);
-        check(&["/tmp/", "/tmp/link@"], None);
-        check(&["/var/cache/shop/index*"], None);
-        check(&["/tmp/a:b/"], None);
+        check(&["/var/lib/pebble/default/"], &[], &[]);
+        check(&["/tmp/lib.so*"], &[], &["/tmp/lib.so"]);
+        check(&["/tmp/", "/tmp/link@"], &[], &["/tmp/link"]);
+        check(
+            &["/tmp/", "/tmp/brotli/", "/tmp/brotli/lib.so*", "/tmp/tomcat/", "/tmp/$(A)*"],
+            &[],
+            &["/tmp/$$(A)", "/tmp/brotli", "/tmp/tomcat"],
+        );
+        check(&["/tmp/a:b/"], &[], &["/tmp/a:b"]);
         let many: Vec<String> = (0..17).map(|number| format!("/tmp/{number}/")).collect();
-        check(&many.iter().map(String::as_str).collect::<Vec<_>>(), None);
-        let all = scratch("shop", &[]).unwrap();
-        assert_eq!(all[0], ("shop-run".to_owned(), "/run/shop".to_owned()));
-        assert_eq!(all[1], ("shop-tmp".to_owned(), "/tmp".to_owned()));
+        let found = scratch_of(&many.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        assert_eq!((found.volumes.len(), found.copied.len()), (2, 17));
+        for written in ["/var/cache/shop/index*", "/var/cache/shop/link@", "/tmpfile*"] {
+            assert_eq!(scratch_of(&["/tmp/", written]), None, "{written}");
+        }
+        let volumes = scratch("shop", &[]).unwrap().volumes;
+        assert_eq!(volumes[0], ("shop-run".to_owned(), "/run/shop".to_owned()));
+        assert_eq!(volumes[1], ("shop-tmp".to_owned(), "/tmp".to_owned()));
     }
 
     #[test]

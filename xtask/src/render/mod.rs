@@ -131,13 +131,8 @@ fn deployment(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<F
     let refused: Vec<&str> = refused.iter().map(|family| family.row().name).collect();
     let refused = refused.join(", ");
     let values = minijinja::context! { container_capabilities => granted, refused, ..values };
-    // An application that has written elsewhere before the dump will do so again.
-    let elsewhere = |file: &DataFile| {
-        file.sha256.is_some() && !["/checkpoint-data/", "/tmp/"].iter().any(|own| file.path.starts_with(own))
-    };
-    let read_only = lock.is_some_and(|lock| !lock.data.files.iter().any(elsewhere));
-    let compose =
-        templates.render("compose.yaml.j2", &minijinja::context! { read_only, ..values.clone() })?;
+    let scratch = lock.map_or_else(Vec::new, |lock| scratch(app, lock));
+    let compose = templates.render("compose.yaml.j2", &minijinja::context! { scratch, ..values.clone() })?;
     let own = kubernetes::values(app, lock, &filter);
     let kubernetes = templates.render("kubernetes.yaml.j2", &minijinja::context! { ..own, ..values })?;
     Ok(Files::from([
@@ -145,6 +140,13 @@ fn deployment(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<F
         ("kubernetes.yaml".into(), File::text(&kubernetes)),
         ("seccomp.json".into(), File::text(&filter)),
     ]))
+}
+
+/// The folders that are written to where the restore rock's root is read-only, as compose.yaml and the command line of
+/// `restore --plan` have them: each begins as a copy of the image's. None where the root must be writable.
+pub fn scratch(app: &App, lock: &Lock) -> Vec<String> {
+    let own = ["/tmp".to_owned(), format!("/run/{}", app.name), "/var/lib/pebble/default".to_owned()];
+    if kubernetes::read_only(&lock.data.files) { own.into() } else { Vec::new() }
 }
 
 /// Files of the application's own, by their place in the rock.

@@ -25,6 +25,9 @@ pub struct ContainerSpec {
     /// The filter's file where the engine's own would not do: Docker's has no clone3, which CRIU needs, and none is
     /// narrowed.
     pub profile: Option<PathBuf>,
+    /// Folders that are written to where the root is read-only; each begins as a copy of the image's. None: the root is
+    /// writable.
+    pub scratch: Vec<String>,
     /// Ports that this machine forwards.
     pub publish: Vec<Publish>,
     /// Environment.
@@ -119,6 +122,7 @@ impl ContainerSpec {
             seccomp: Seccomp::Default,
             no_new_privileges: false,
             profile: None,
+            scratch: Vec::new(),
             publish: Vec::new(),
             environment: BTreeMap::new(),
             mounts: Vec::new(),
@@ -165,6 +169,12 @@ impl ContainerSpec {
         if self.no_new_privileges && kind == Kind::Podman {
             add("security-opt", "no-new-privileges");
         }
+        if !self.scratch.is_empty() {
+            add("read-only", "true");
+        }
+        for folder in &self.scratch {
+            add("volume", folder);
+        }
         for publish in &self.publish {
             add("publish", &publish.to_string());
         }
@@ -192,6 +202,22 @@ impl ContainerSpec {
         arguments.push(self.image.clone());
         arguments.extend(self.words.iter().cloned());
         arguments
+    }
+
+    /// The command line by which a person starts it, quoted for a POSIX shell: without what this tool needs to find it
+    /// again.
+    pub fn by_hand(&self, kind: Kind) -> String {
+        let ours = ["--name=", "--log-driver=", "--label="];
+        let mut words = vec![kind.to_string()];
+        words.extend(self.arguments(kind, &["run", "--rm"], "", ""));
+        words.retain(|word| !ours.iter().any(|own| word.starts_with(own)));
+        // shlex would quote every `=`, which means something in the first word alone.
+        let plain = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || "-=_./:@".contains(c));
+        let quote = |word: &String| match plain(word) {
+            true => word.clone(),
+            false => shlex::try_quote(word).expect("no word of a container has a NUL byte").into_owned(),
+        };
+        words.iter().map(quote).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -237,6 +263,25 @@ mod tests {
             check(Seccomp::Narrowed, kind, ours);
             check(Seccomp::Unconfined, kind, Some("seccomp=unconfined"));
         }
+    }
+
+    /// A shell reads the very words, whatever is in them; the tool's own are left out.
+    #[test]
+    fn by_hand() {
+        let mut spec = ContainerSpec::new("shop-restore", "localhost/shop-restorer:1");
+        spec.capabilities = vec![Capability::CheckpointRestore];
+        spec.no_new_privileges = true;
+        spec.seccomp = Seccomp::Narrowed;
+        spec.profile = Some("rocks/shop/seccomp.json".into());
+        spec.scratch = vec!["/tmp".into()];
+        spec.words = vec!["--verbose".into()];
+        let expected = "podman run --rm --pull=never --cap-drop=all --cap-add=CHECKPOINT_RESTORE \
+            --security-opt=seccomp=rocks/shop/seccomp.json --security-opt=no-new-privileges --read-only=true --volume=/tmp \
+            -- localhost/shop-restorer:1 --verbose";
+        assert_eq!(spec.by_hand(Kind::Podman), expected);
+        spec.mounts = vec![Mount { from: "/a b/$(c)'d".into(), to: "/run/secrets".into(), writable: false }];
+        let words = shlex::split(&spec.by_hand(Kind::Podman)).unwrap();
+        assert!(words.contains(&"--volume=/a b/$(c)'d:/run/secrets:ro".to_owned()), "{words:?}");
     }
 
     #[test]

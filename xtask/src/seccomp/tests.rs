@@ -51,10 +51,10 @@ fn names_are_those_of_the_lock_in_their_order() {
     assert!(FAMILIES.is_sorted_by(|one, other| one.name < other.name));
 }
 
-/// docs/guide/fleet.md has the table, for those who look for what an error means.
+/// docs/guide/privileges.md has the table, for those who look for what an error means.
 #[test]
 fn the_guide_has_them() {
-    let guide = include_str!("../../../docs/guide/fleet.md");
+    let guide = include_str!("../../../docs/guide/privileges.md");
     let rows = FAMILIES.map(|row| format!("| `{}` | {} | {} |\n", row.name, row.purpose, row.answer));
     assert!(guide.contains(&rows.concat()), "{}", rows.concat());
 }

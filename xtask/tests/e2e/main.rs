@@ -18,6 +18,7 @@ mod fresh;
 mod incremental;
 mod interrupted;
 mod pebble;
+mod pod;
 #[path = "../support/registry.rs"]
 mod registry;
 mod rockcraft;

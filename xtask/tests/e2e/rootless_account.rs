@@ -57,7 +57,7 @@ impl Account {
         account
     }
 
-    /// What it needs besides its IDs, as docs/guide/fleet.md says.
+    /// What it needs besides its IDs, as docs/guide/privileges.md says.
     fn furnish(&self) {
         let conf = self.home.join(".config/containers");
         fs::create_dir_all(&conf).unwrap();

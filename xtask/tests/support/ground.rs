@@ -152,13 +152,14 @@ fn filled(value: &str, known: &BTreeMap<&str, &str>) -> String {
     format!("{before}{value}{after}")
 }
 
-/// `cargo xtask` is the tool itself. What needs a container is there already.
+/// `cargo xtask` is the tool itself. What needs a container is there already; `soak` looks at the pin first, as it does
+/// itself, and refuses one whose signature is not there yet.
 const CARGO: &str = r#"#!/bin/sh
 [ "$1" = xtask ] && shift || exit 99
 case "$*" in
 *--locked*) ;;
 "checkpoint shop") echo checkpoint >>"$TOP/stood-in" && exec cp -a "$TOP/prepared/." "$XTASK_ROOT" ;;
-"soak shop "*) echo soak >>"$TOP/stood-in" && exit ;;
+"soak shop "*) "$XTASK" verify shop && echo soak >>"$TOP/stood-in"; exit ;;
 esac
 exec "$XTASK" "$@"
 "#;

@@ -57,8 +57,8 @@ fn search(job: &Job<'_>, runtime: &Runtime, lock: &Lock, name: &str) -> Result<V
         println!("\nIt starts cold without them as well.");
     }
     println!(
-        "\nWhat http.verify and http.warm-up do not ask for was not tried: docs/guide/fleet.md says how to notice, and \
-         `cargo xtask capabilities {} --all-system-calls` undoes it.",
+        "\nWhat http.verify and http.warm-up do not ask for was not tried: docs/guide/privileges.md says how to notice, \
+         and `cargo xtask capabilities {} --all-system-calls` undoes it.",
         job.app.name
     );
     Ok(refused)

@@ -169,7 +169,8 @@ impl Work<'_> {
     /// What was made, how big, how fast, and the next command.
     pub fn summary(&self, made: &Made) -> Result<()> {
         let Job { session, app, .. } = self.job;
-        let lock = commands::pin(session, app)?;
+        // Nobody has signed it yet.
+        let lock = Lock::read(&session.workspace.lock(&app.name))?.context("a pin")?;
         let size = |bytes: u64| ByteSize(bytes).to_string();
         let data: u64 = lock.data.files.iter().map(|file| file.size).sum();
         let rock = |role| -> String {
@@ -213,8 +214,15 @@ impl Work<'_> {
             );
         }
         println!("\n{}\n", session.progress.times());
+        if !app.pin.signed_by.is_empty() {
+            println!(
+                "First: cargo xtask sign {} --key FILE   (pin.signed-by: nothing unsigned is restored)",
+                app.name
+            );
+        }
         println!(
-            "Next: cargo xtask restore {0}   (and commit apps/{0}/checkpoint.lock and rocks/{0})",
+            "Next: cargo xtask restore {0}   (and commit apps/{0}/checkpoint.lock and rocks/{0})\n\
+             Without this tool: cargo xtask restore {0} --plan prints the line for podman or Docker",
             app.name
         );
         Ok(())

@@ -10,7 +10,8 @@ pub const CAUSES: &[Cause] = &[
         weight: Weight::Root,
         says: &["error setting rlimit"],
         means: "The container engine asks for more open files or processes than it may have itself.",
-        remedy: "set `default_ulimits` in a containers.conf and name it in CONTAINERS_CONF (README, \"Machines with limits\")",
+        remedy: "set `default_ulimits` in a containers.conf and name it in CONTAINERS_CONF: see \"Machines with limits\" in \
+                 docs/guide/first-checkpoint.md",
         change: None,
         seen: "here",
     },
@@ -26,7 +27,7 @@ pub const CAUSES: &[Cause] = &[
         means: "Docker Engine knows it from version 23 on, and the kernel from 5.9 on.",
         remedy: "use a later Docker, or podman: `--runtime podman`",
         change: None,
-        seen: "here",
+        seen: "own",
     },
     Cause {
         id: "service-command",

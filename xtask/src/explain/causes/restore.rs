@@ -44,7 +44,8 @@ pub const CAUSES: &[Cause] = &[
         means: "The container was not given the capability, or the criu binary does not carry it (an image that was packed \
                 anew by something that loses file capabilities).",
         remedy: "start the container with `--cap-drop=all --cap-add=CHECKPOINT_RESTORE`; compose.yaml in \
-                 rocks/APP/restore has it",
+                 rocks/APP/restore has it. Where it has that, CRIU has lost its own: pack the rock again with \
+                 `cargo xtask pack APP restore`",
         change: None,
         seen: "here; checkpoint-restore/criu#2322, checkpoint-restore/criu#2401",
     },
@@ -65,7 +66,8 @@ pub const CAUSES: &[Cause] = &[
         weight: Weight::Root,
         says: &["Can't setgroups("],
         means: "The process comes back with the groups it had. CRIU then hangs instead of ending.",
-        remedy: "add SETGID to the container (`cap_add`, `--cap-add`)",
+        remedy: "dump again with this version, whose dumps do without: `cargo xtask checkpoint APP --force`. To add SETGID to \
+                 the container is not enough, unless the rock's criu carries it as well",
         change: None,
         seen: "here",
     },
@@ -76,7 +78,8 @@ pub const CAUSES: &[Cause] = &[
         says: &["Unable to drop capability"],
         means: "The process comes back with the bounding set it had, and what the container has beyond that is dropped. CRIU \
                 then hangs instead of ending.",
-        remedy: "add SETPCAP to the container (`cap_add`, `--cap-add`)",
+        remedy: "dump again with this version, whose dumps do without: `cargo xtask checkpoint APP --force`. To add SETPCAP to \
+                 the container is not enough, unless the rock's criu carries it as well",
         change: None,
         seen: "here",
     },
@@ -225,7 +228,7 @@ pub const CAUSES: &[Cause] = &[
         means: "A process of one architecture cannot be restored on another, and neither can a rock be run there.",
         remedy: "make a pin for this architecture: `cargo xtask checkpoint APP` on such a machine",
         change: None,
-        seen: "here; checkpoint-restore/criu#453",
+        seen: "own; checkpoint-restore/criu#453",
     },
     Cause {
         id: "older-kernel",
@@ -236,7 +239,7 @@ pub const CAUSES: &[Cause] = &[
         remedy: "restore on a machine with that kernel or a later one, or make a pin on the oldest of the fleet; \
                  `cargo xtask restore APP --force-host` tries all the same",
         change: None,
-        seen: "here",
+        seen: "own",
     },
     Cause {
         id: "time-namespace",
