@@ -85,6 +85,11 @@ fn played(workspace: &Workspace) {
     assert_eq!(fields("CapEff:"), ["0000000000000000", one.as_str()], "the application, Pebble");
     assert_eq!(fields("CapBnd:"), [one.as_str(), one.as_str()]);
     assert_eq!(fields("Seccomp:"), ["2", "2"], "both are filtered");
+    assert_eq!(
+        fields("NoNewPrivs:"),
+        ["1", "0"],
+        "CRIU has its capability by its file, and the application none"
+    );
     let written = Pod::exec("touch /written 2>&1 || true; touch /tmp/written && echo written");
     assert!(written.contains("Read-only file system") && written.ends_with("written"), "{written}");
     drop(pod);
