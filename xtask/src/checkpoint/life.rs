@@ -8,7 +8,6 @@ use super::{Log, Start, failed};
 use crate::app::{App, Request};
 use crate::diagnostic::causes;
 use crate::digest::Digest;
-use crate::engine::Seccomp;
 use crate::http::{Answer, Client, get};
 use crate::interrupt;
 use crate::pebble;
@@ -90,7 +89,6 @@ pub fn spec(job: &Job<'_>, role: Role, image: &str) -> Result<ContainerSpec> {
         if !job.refused.is_empty() {
             // Not the rendered file, which anybody may have changed.
             let (filter, _) = session.store.add_bytes(job.templates.filter(job.refused)?.as_bytes())?;
-            spec.seccomp = Seccomp::Narrowed;
             spec.profile = Some(session.store.path(&filter));
         }
     }
