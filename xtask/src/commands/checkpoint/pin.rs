@@ -205,6 +205,14 @@ impl Work<'_> {
                 "  note                    made from a local source; another machine cannot rebuild its jar"
             );
         }
+        let fewer = self.lock.map(|old| old.capabilities.restore.len());
+        if fewer.is_some_and(|fewer| fewer < lock.capabilities.restore.len()) {
+            println!(
+                "  note                    it grants a restore every capability of its engine again: the fewer of the old \
+                 pin were proven with the old dump; `cargo xtask capabilities {}` tries them anew",
+                app.name
+            );
+        }
         if self.job.refused.is_empty() && self.lock.is_some_and(|old| !old.system_calls.refused.is_empty()) {
             println!(
                 "  note                    its filter of system calls is the ordinary one again: what the old pin \
