@@ -30,6 +30,8 @@ import java.util.concurrent.atomic.AtomicLong;
 final class Renewal implements Runnable {
 
     private final List<Attempt> renewals = new ArrayList<>();
+    // What the next seeds are made of: to ask the kernel for each would take longer.
+    private final ByteBuffer numbers = ByteBuffer.allocate(2048);
 
     private Renewal() {}
 
@@ -43,9 +45,8 @@ final class Renewal implements Runnable {
     @Override
     public void run() {
         attempt("ThreadLocalRandom", () -> counter(ThreadLocalRandom.class, "seeder"));
-        attempt("ThreadLocalRandom of running threads", this::threads);
-        attempt("Random", () -> counter(Random.class, "seedUniquifier"));
         attempt("SplittableRandom", () -> counter(SplittableRandom.class, "defaultGen"));
+        attempt("Random", () -> counter(Random.class, "seedUniquifier"));
         attempt("Math.random", () -> {
             Class<?> holder = Class.forName("java.lang.Math$RandomNumberGeneratorHolder");
             Random random = (Random) field(holder, "randomNumberGenerator").get(null);
@@ -60,6 +61,7 @@ final class Renewal implements Runnable {
                 }
             });
         });
+        attempt("ThreadLocalRandom of running threads", this::threads);
         try {
             renewAtTheEnd(true);
             renewAtTheEnd(false);
@@ -92,6 +94,7 @@ final class Renewal implements Runnable {
                     // As expected.
                 }
                 // Before anything is closed: that takes longer.
+                numbers.position(numbers.limit());
                 for (Attempt renewal : renewals) {
                     attempt("a generator", renewal);
                 }
@@ -127,10 +130,12 @@ final class Renewal implements Runnable {
         return field;
     }
 
-    private static long number() {
-        byte[] bytes = new byte[Long.BYTES];
-        Kernel.fill(bytes);
-        return ByteBuffer.wrap(bytes).getLong();
+    private long number() {
+        if (!numbers.hasRemaining()) {
+            Kernel.fill(numbers.array());
+            numbers.clear();
+        }
+        return numbers.getLong();
     }
 
     private interface Attempt {
