@@ -41,9 +41,11 @@ type Values = BTreeMap<String, String>;
 fn restores_share_no_random_numbers_and_take_secrets() {
     let workspace = Workspace::new(APP, &sample(&format!("{}{HTTP}", fresh_elsewhere::MARKS)));
     workspace.checkpoint(&[]);
-    let count = std::env::var("XTASK_FRESH_RESTORES").map_or(8, |count| count.parse().unwrap());
+    let count = std::env::var("XTASK_FRESH_RESTORES").map_or(25, |count| count.parse().unwrap());
     println!("  random numbers of {count} restores");
+    let started = std::time::Instant::now();
     random_numbers(&workspace, count);
+    println!("  in {:.0?}", started.elapsed());
     println!("  secrets, timers and configuration");
     secrets(&workspace);
     println!("  another environment");
