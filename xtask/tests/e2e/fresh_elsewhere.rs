@@ -17,24 +17,49 @@ const DAYS: i64 = 3;
 /// Periods of the timers in a second.
 const RATE: i64 = 10;
 
-/// Starts the restore rock with podman alone, by `first` if there is any; its name and port.
-fn restore(workspace: &Workspace, first: &[&str], more: &[&str]) -> (String, u16) {
-    let name = format!("{}elsewhere", workspace.prefix());
-    let port = xtask::runtime::free_port().unwrap();
-    let publish = format!("--publish=127.0.0.1:{port}:{PORT}");
-    let image = format!("localhost/{APP}-restorer:0.0.1");
-    let run =
-        ["podman", "run", "--detach", "--name", &name, "--cap-drop=all", "--cap-add=CHECKPOINT_RESTORE"];
-    let words = [first, &run, &["--env=PEBBLE_PERSIST=never", &publish], more, &[&image]].concat();
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]);
-    process::read(command, &Limit::new("the test's limit for podman", Duration::from_secs(60))).unwrap();
-    first_answer(port, "/identity", Duration::from_secs(30));
-    (name, port)
+/// A container of the restore rock, by podman alone, which goes with its value.
+struct Elsewhere<'a> {
+    /// What runs podman, if anything does. In another namespace of time runc sees another start of the container's first
+    /// process, takes it for one that has ended, and leaves it running: so it is removed from where it was started.
+    first: Vec<&'a str>,
+    name: String,
+    port: u16,
 }
 
-fn remove(name: &str) {
-    podman(&["rm", "--force", "--time", "0", name]);
+impl Elsewhere<'_> {
+    fn start<'a>(workspace: &Workspace, first: &[&'a str], more: &[&str]) -> Elsewhere<'a> {
+        let port = xtask::runtime::free_port().unwrap();
+        let name = format!("{}elsewhere", workspace.prefix());
+        let here = Elsewhere { first: first.to_vec(), name, port };
+        let publish = format!("--publish=127.0.0.1:{port}:{PORT}");
+        let image = format!("localhost/{APP}-restorer:0.0.1");
+        let run = ["run", "--detach", "--name", &here.name, "--cap-drop=all", "--cap-add=CHECKPOINT_RESTORE"];
+        here.podman(&[&run[..], &["--env=PEBBLE_PERSIST=never", &publish], more, &[&image]].concat());
+        first_answer(port, "/identity", Duration::from_secs(30));
+        here
+    }
+
+    /// Both streams of podman, which must succeed.
+    fn podman(&self, words: &[&str]) -> String {
+        let words = [&self.first[..], &["podman"], words].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        let limit = Limit::new("the test's limit for podman", Duration::from_secs(60));
+        let ran = process::run(command, &limit).unwrap();
+        // A second panic would hide the first.
+        assert!(ran.status.success() || std::thread::panicking(), "{words:?}: {}{}", ran.stdout, ran.stderr);
+        ran.stdout + &ran.stderr
+    }
+
+    fn log(&self) -> String {
+        self.podman(&["logs", &self.name])
+    }
+}
+
+impl Drop for Elsewhere<'_> {
+    fn drop(&mut self) {
+        self.podman(&["rm", "--force", "--time", "0", &self.name]);
+    }
 }
 
 /// Environment, JVM options and system properties are those of the dump, whatever the container is given. A flag of the
@@ -45,18 +70,19 @@ pub fn configuration(workspace: &Workspace) {
         "--env=JAVA_TOOL_OPTIONS=-Dmark.option=after -Dmark.new=after",
         "--env=MARK_NEW=after",
     ];
-    let (name, port) = restore(workspace, &[], &more);
+    let here = Elsewhere::start(workspace, &[], &more);
+    let (name, port) = (here.name.as_str(), here.port);
     let guess = |what: &str, value| send(port, &format!("/secret/{what}"), ("X-Guess", value), "");
     for mark in ["mark.variable", "mark.option"] {
         assert_eq!((guess(mark, "before"), guess(mark, "after")), (200, 403), "{mark}");
     }
     assert_eq!(guess("mark.new", "after"), 404);
     // The container has it, and what is started in it.
-    assert_eq!(podman(&["exec", &name, "sh", "-c", "echo $MARK_VARIABLE"]), "after");
+    assert_eq!(podman(&["exec", name, "sh", "-c", "echo $MARK_VARIABLE"]), "after");
 
     let pid = workspace.lock().pid.to_string();
     let jcmd = |words: &[&str]| {
-        let run = ["exec", &name, "java", "-XX:-UsePerfData", "-m", "jdk.jcmd/sun.tools.jcmd.JCmd", &pid];
+        let run = ["exec", name, "java", "-XX:-UsePerfData", "-m", "jdk.jcmd/sun.tools.jcmd.JCmd", &pid];
         podman(&[&run, words].concat())
     };
     let flag = "HeapDumpOnOutOfMemoryError";
@@ -65,7 +91,7 @@ pub fn configuration(workspace: &Workspace) {
     assert!(jcmd(&["VM.flags"]).contains(&format!("-XX:+{flag}")));
     let (_, refused) = try_podman(&[
         "exec",
-        &name,
+        name,
         "java",
         "-XX:-UsePerfData",
         "-m",
@@ -76,19 +102,17 @@ pub fn configuration(workspace: &Workspace) {
         "1g",
     ]);
     assert!(refused.contains("only 'writeable' flags can be set"), "{refused}");
-    remove(&name);
 }
 
 /// The clock by which timers go, in a namespace where it is ahead of the machine's, and in one where it is behind.
 pub fn uptime(workspace: &Workspace) {
     let up: f64 = fs_err::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().parse().unwrap();
-    let shifted = |seconds: i64| {
-        let (monotonic, boottime) = (format!("--monotonic={seconds}"), format!("--boottime={seconds}"));
-        restore(workspace, &["unshare", "--time", &monotonic, &boottime], &[])
-    };
+    let clocks_at = |seconds: i64| [format!("--monotonic={seconds}"), format!("--boottime={seconds}")];
 
     let ahead = DAYS * 86_400;
-    let (name, port) = shifted(ahead);
+    let [monotonic, boottime] = clocks_at(ahead);
+    let here = Elsewhere::start(workspace, &["unshare", "--time", &monotonic, &boottime], &[]);
+    let port = here.port;
     // What a fixed rate has missed is made up for, all at once; the others go on.
     let missed = ahead * RATE;
     let now = wait_until("what was missed", Duration::from_secs(30), || {
@@ -101,11 +125,13 @@ pub fn uptime(workspace: &Workspace) {
         wait_until(timer, Duration::from_secs(5), || (clocks(port)[timer] > now[timer]).then_some(()))
             .unwrap_or_else(|what| panic!("{what} stands still: {now:?}, then {:?}", clocks(port)));
     }
-    assert!(!log(&name).contains("WARNING: this machine"), "{}", log(&name));
-    remove(&name);
+    assert!(!here.log().contains("WARNING: this machine"), "{}", here.log());
+    drop(here);
 
     // No clock can be before its machine's start, so it is behind by half of what there is.
-    let (name, port) = shifted(-(up as i64 / 2));
+    let [monotonic, boottime] = clocks_at(-(up as i64 / 2));
+    let here = Elsewhere::start(workspace, &["unshare", "--time", &monotonic, &boottime], &[]);
+    let port = here.port;
     let before = clocks(port);
     std::thread::sleep(Duration::from_secs(2));
     let after = clocks(port);
@@ -113,10 +139,5 @@ pub fn uptime(workspace: &Workspace) {
         assert_eq!(before[timer], after[timer], "{timer} stands still: {before:?}, then {after:?}");
     }
     assert!(after["nanoTime"] > before["nanoTime"], "requests are answered: {before:?}, then {after:?}");
-    assert!(log(&name).contains("WARNING: this machine was started"), "{}", log(&name));
-    remove(&name);
-}
-
-fn log(name: &str) -> String {
-    try_podman(&["logs", name]).1
+    assert!(here.log().contains("WARNING: this machine was started"), "{}", here.log());
 }
