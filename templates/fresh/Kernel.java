@@ -3,8 +3,14 @@ package dev.xtask.fresh;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.security.GeneralSecurityException;
+import java.security.MessageDigest;
 import java.security.SecureRandomParameters;
 import java.security.SecureRandomSpi;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
 
 /** Random numbers of the kernel. It keeps none of them, and mixes them with nothing. */
 class Kernel extends SecureRandomSpi {
@@ -13,6 +19,16 @@ class Kernel extends SecureRandomSpi {
 
     // Open from the start, as the JDK's own generators have it: a dumped process has it again.
     private static final FileInputStream SOURCE = open();
+
+    // The newest seeds that it gave, by digests, which tell nobody what they were.
+    private static final Map<ByteBuffer, Boolean> GIVEN = Collections.synchronizedMap(new LinkedHashMap<>() {
+        private static final long serialVersionUID = 1;
+
+        @Override
+        protected boolean removeEldestEntry(Map.Entry<ByteBuffer, Boolean> eldest) {
+            return size() > 1000;
+        }
+    });
 
     private final transient SecureRandomParameters parameters;
 
@@ -58,7 +74,24 @@ class Kernel extends SecureRandomSpi {
     protected byte[] engineGenerateSeed(int count) {
         byte[] seed = new byte[count];
         fill(seed);
+        GIVEN.put(digest(seed), true);
         return seed;
+    }
+
+    /**
+     * Whether this is a seed that {@link #engineGenerateSeed} gave. Of fewer than eight bytes that cannot be told from one
+     * that somebody has chosen.
+     */
+    static boolean gave(byte[] seed) {
+        return seed.length >= Long.BYTES && GIVEN.containsKey(digest(seed));
+    }
+
+    private static ByteBuffer digest(byte[] seed) {
+        try {
+            return ByteBuffer.wrap(MessageDigest.getInstance("SHA-256").digest(seed));
+        } catch (GeneralSecurityException error) {
+            throw new IllegalStateException(error);
+        }
     }
 
     /** A seed adds to what the kernel gives, never replaces it: there is nothing to add to. */

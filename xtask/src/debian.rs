@@ -16,10 +16,13 @@ use crate::rock::DAEMON_ID;
 use crate::session::Session;
 
 /// Changes whenever the way a root is made does, so that no root made the old way is taken for a new one.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 /// What a service never reads. Only files, so that packages still find the folders they link into.
 const EXCLUDED: [&str; 4] =
     ["/usr/share/doc/*/*", "/usr/share/man/*/*", "/usr/share/locale/*/*", "/usr/share/info/*"];
+/// No program makes its user another or a member of another group: nothing in a rock needs that, and a service that is
+/// broken into shall not have it.
+const UNPRIVILEGED: &str = "find \"$1\" -xdev -type f -perm /6000 -exec chmod a-s {} +";
 /// Bytes of a build's clock and of its caches, which would differ from one build to the next. Started by an ordinary
 /// user, mmdebstrap has apt's configuration in the root's own /tmp and still needs it: without, apt falls back to the
 /// host's folders. It removes that file itself.
@@ -96,7 +99,8 @@ impl RootSpec {
         let command = cmd!(
             shell,
             "env {apart...} mmdebstrap --variant=minbase --format=tar --skip=output/dev {excluded...} --include={include}
-             --customize-hook={user} --customize-hook={CLEANED} {extra...} {suite} {tar}"
+             --customize-hook={user} --customize-hook={CLEANED} --customize-hook={UNPRIVILEGED}
+             {extra...} {suite} {tar}"
         )
         .env("SOURCE_DATE_EPOCH", crate::pack::layer::MTIME.to_string());
         // An ordinary user's mmdebstrap works as another user of its own, who could not enter our folder.

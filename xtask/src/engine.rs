@@ -102,10 +102,8 @@ impl fmt::Display for Engine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Seccomp {
-    /// The container engine's own profile.
-    Default,
-    /// The container's own, [`crate::seccomp::narrowed`] for its pin.
-    Narrowed,
+    /// By the filter that is rendered, for its pin; by the container engine's own where nothing is restored.
+    Filtered,
     /// None: CRIU would have to suspend a filter, which needs SYS_ADMIN.
     Unconfined,
 }
@@ -150,7 +148,7 @@ impl Engine {
     pub fn seccomp(self, role: Role) -> Seccomp {
         match role {
             Role::Checkpoint => Seccomp::Unconfined,
-            Role::Restore => Seccomp::Default,
+            Role::Restore => Seccomp::Filtered,
         }
     }
 
@@ -316,6 +314,6 @@ mod tests {
                 assert!(names.is_sorted(), "one order everywhere: {names:?}");
             }
         }
-        assert_eq!(Engine::Criu.seccomp(Role::Restore), Seccomp::Default);
+        assert_eq!(Engine::Criu.seccomp(Role::Restore), Seccomp::Filtered);
     }
 }

@@ -8,7 +8,6 @@ use super::{Log, Start, failed};
 use crate::app::{App, Request};
 use crate::diagnostic::causes;
 use crate::digest::Digest;
-use crate::engine::Seccomp;
 use crate::http::{Answer, Client, get};
 use crate::interrupt;
 use crate::pebble;
@@ -81,7 +80,7 @@ pub fn spec(job: &Job<'_>, role: Role, image: &str) -> Result<ContainerSpec> {
     let session = job.session;
     let mut spec = described(job, role, image);
     spec.profile = Some(session.workspace.templates().join(SECCOMP));
-    if spec.seccomp == Seccomp::Narrowed {
+    if role == Role::Restore && !job.refused.is_empty() {
         // Not the rendered file, which anybody may have changed.
         let (filter, _) = session.store.add_bytes(job.templates.filter(job.refused)?.as_bytes())?;
         spec.profile = Some(session.store.path(&filter));
@@ -99,9 +98,6 @@ pub fn described(job: &Job<'_>, role: Role, image: &str) -> ContainerSpec {
     if role == Role::Restore {
         let (name, value) = pebble::PERSIST;
         spec.environment.insert(name.into(), value.into());
-        if !job.refused.is_empty() {
-            spec.seccomp = Seccomp::Narrowed;
-        }
     }
     // The services' logs on the container's own output; rockcraft's rocks do not say so themselves.
     spec.words = vec!["--verbose".into()];

@@ -22,8 +22,8 @@ pub struct ContainerSpec {
     /// Whether its processes can gain no privilege (`no_new_privs`). With podman alone: under Docker, CRIU has its
     /// capabilities by its file, and by nothing else.
     pub no_new_privileges: bool,
-    /// The filter's file where the engine's own would not do: Docker's has no clone3, which CRIU needs, and none is
-    /// narrowed.
+    /// The filter's file in place of the engine's own, of which nobody knows what it is: Docker's has no clone3, which CRIU
+    /// needs, and a line of containers.conf takes podman's away.
     pub profile: Option<PathBuf>,
     /// Folders that are written to where the root is read-only; each begins as a copy of the image's. None: the root is
     /// writable.
@@ -119,7 +119,7 @@ impl ContainerSpec {
             title: title.into(),
             image: image.into(),
             capabilities: Vec::new(),
-            seccomp: Seccomp::Default,
+            seccomp: Seccomp::Filtered,
             no_new_privileges: false,
             profile: None,
             scratch: Vec::new(),
@@ -159,12 +159,12 @@ impl ContainerSpec {
         for capability in &self.capabilities {
             add("cap-add", &capability.to_string());
         }
-        match (self.seccomp, kind, &self.profile) {
-            (Seccomp::Unconfined, ..) => add("security-opt", "seccomp=unconfined"),
-            (Seccomp::Default, Kind::Docker, Some(file)) | (Seccomp::Narrowed, _, Some(file)) => {
+        match (self.seccomp, &self.profile) {
+            (Seccomp::Unconfined, _) => add("security-opt", "seccomp=unconfined"),
+            (Seccomp::Filtered, Some(file)) => {
                 add("security-opt", &format!("seccomp={}", file.display()));
             }
-            (Seccomp::Default | Seccomp::Narrowed, ..) => {}
+            (Seccomp::Filtered, None) => {}
         }
         if self.no_new_privileges && kind == Kind::Podman {
             add("security-opt", "no-new-privileges");
@@ -239,29 +239,29 @@ mod tests {
         };
         let expected = "run --detach --pull=never --name=xtask-petclinic-restore-1-0 --log-driver=k8s-file \
             --label=dev.xtask.owner=1-2 --cap-drop=all --cap-add=CHECKPOINT_RESTORE \
-            --security-opt=no-new-privileges --publish=127.0.0.1::8080 --env=A=b c -- localhost/petclinic-restorer:0.0.1";
+            --security-opt=seccomp=/r/seccomp.json --security-opt=no-new-privileges --publish=127.0.0.1::8080 --env=A=b c -- localhost/petclinic-restorer:0.0.1";
         assert_eq!(line(Kind::Podman), expected);
         let docker = expected.replace("k8s-file", "json-file");
-        let docker = docker.replace("no-new-privileges", "seccomp=/r/seccomp.json");
+        let docker = docker.replace(" --security-opt=no-new-privileges", "");
         assert_eq!(line(Kind::Docker), docker);
     }
 
-    /// podman's own filter is in place of ours only as long as ours is not narrowed.
+    /// What is proven under a filter runs under no other.
     #[test]
     fn the_filter() {
         let mut spec = ContainerSpec::new("shop-restore", "localhost/shop:1");
-        spec.profile = Some("/r/seccomp.json".into());
-        let mut check = |seccomp, kind, expected: Option<&str>| {
+        let mut check = |seccomp, kind, file: Option<&str>, expected: Option<&str>| {
             spec.seccomp = seccomp;
+            spec.profile = file.map(Into::into);
             let words = spec.arguments(kind, &["run"], "name", "1-2");
             let found = words.iter().find_map(|word| word.strip_prefix("--security-opt="));
             assert_eq!(found, expected, "{seccomp:?} {kind}");
         };
-        let ours = Some("seccomp=/r/seccomp.json");
-        for (kind, default) in [(Kind::Podman, None), (Kind::Docker, ours)] {
-            check(Seccomp::Default, kind, default);
-            check(Seccomp::Narrowed, kind, ours);
-            check(Seccomp::Unconfined, kind, Some("seccomp=unconfined"));
+        let file = Some("/r/seccomp.json");
+        for kind in [Kind::Podman, Kind::Docker] {
+            check(Seccomp::Filtered, kind, file, Some("seccomp=/r/seccomp.json"));
+            check(Seccomp::Filtered, kind, None, None);
+            check(Seccomp::Unconfined, kind, file, Some("seccomp=unconfined"));
         }
     }
 
@@ -271,7 +271,6 @@ mod tests {
         let mut spec = ContainerSpec::new("shop-restore", "localhost/shop-restorer:1");
         spec.capabilities = vec![Capability::CheckpointRestore];
         spec.no_new_privileges = true;
-        spec.seccomp = Seccomp::Narrowed;
         spec.profile = Some("rocks/shop/seccomp.json".into());
         spec.scratch = vec!["/tmp".into()];
         spec.words = vec!["--verbose".into()];

@@ -69,6 +69,11 @@ fn played(workspace: &Workspace) {
     assert_eq!(fields("CapEff:"), ["0000000000000000", one.as_str()], "the application, Pebble");
     assert_eq!(fields("CapBnd:"), [one.as_str(), one.as_str()]);
     assert_eq!(fields("Seccomp:"), ["2", "2"], "both are filtered");
+    assert_eq!(
+        fields("NoNewPrivs:"),
+        ["1", "0"],
+        "CRIU has its capability by its file, and the application none"
+    );
     let (code, printed) = pod.try_exec(&["touch", "/written"]);
     assert!(code != Some(0) && printed.contains("Read-only file system"), "{printed}");
     pod.exec(&["touch", "/tmp/written"]);

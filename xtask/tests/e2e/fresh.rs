@@ -8,18 +8,22 @@ use std::time::Duration;
 
 use fs_err as fs;
 
+use crate::fresh_elsewhere;
 use crate::support::{PORT, Workspace, get, podman, sample, wait_until};
 
-const APP: &str = "e2e-fresh";
+pub const APP: &str = "e2e-fresh";
 const HTTP: &str = "[http]\nwarm-up = [{ path = \"/random\", repeat = 5 }, \"/clocks\", \
     { path = \"/secret/db.password\", method = \"POST\", headers = { X-Guess = \"?\" }, status = 404 }]\n\
     verify = [\"/identity\"]\n";
 
 /// What two restores have in common, whatever is done: generators that are objects of the application's own, what
 /// names the JDK's provider, and what nobody promises to be unique.
-const REPEATED: [&str; 7] = [
+const REPEATED: [&str; 10] = [
     "Random, old",
     "RandomGenerator.getDefault",
+    "SHA1PRNG of one seed",
+    "SecureRandom SHA1PRNG seeded by nextBytes, old",
+    "SecureRandom SHA1PRNG seeded by the clock, old",
     "SecureRandom SHA1PRNG of SUN, old",
     "SplittableRandom, old",
     "Spring's AlternativeJdkIdGenerator, old",
@@ -35,13 +39,19 @@ type Values = BTreeMap<String, String>;
 #[test]
 #[ignore = "needs podman; run by cargo xtask test"]
 fn restores_share_no_random_numbers_and_take_secrets() {
-    let workspace = Workspace::new(APP, &sample(HTTP));
+    let workspace = Workspace::new(APP, &sample(&format!("{}{HTTP}", fresh_elsewhere::MARKS)));
     workspace.checkpoint(&[]);
-    let count = std::env::var("XTASK_FRESH_RESTORES").map_or(8, |count| count.parse().unwrap());
+    let count = std::env::var("XTASK_FRESH_RESTORES").map_or(25, |count| count.parse().unwrap());
     println!("  random numbers of {count} restores");
+    let started = std::time::Instant::now();
     random_numbers(&workspace, count);
+    println!("  in {:.0?}", started.elapsed());
     println!("  secrets, timers and configuration");
     secrets(&workspace);
+    println!("  another environment");
+    fresh_elsewhere::configuration(&workspace);
+    println!("  a machine that has been up for longer, and for less long");
+    fresh_elsewhere::uptime(&workspace);
     workspace.assert_nothing_left();
 }
 
@@ -97,7 +107,8 @@ fn providers(container: &str) {
     assert_eq!(ours.split_first().unwrap(), (&"dev.xtask.fresh.Fresh".to_owned(), &own[..]));
 }
 
-fn clocks(port: u16) -> BTreeMap<String, i64> {
+/// The clocks, and how often each timer of 100 ms has fired.
+pub fn clocks(port: u16) -> BTreeMap<String, i64> {
     serde_json::from_str(&get(port, "/clocks")).unwrap()
 }
 

@@ -15,6 +15,7 @@ mod fallback_faults;
 mod faults;
 mod fleet;
 mod fresh;
+mod fresh_elsewhere;
 mod incremental;
 mod interrupted;
 mod pebble;

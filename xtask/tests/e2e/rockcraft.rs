@@ -244,6 +244,8 @@ fn criu_in_rocks_that_rockcraft_packs() {
     assert!(lock.engine_version.as_ref().is_some_and(|version| version.starts_with("4.")), "{lock:?}");
     let (name, port) = workspace.restore();
     assert_eq!(get(port, "/counter"), "3");
+    let status = docker(&["exec", &name, "cat", &format!("/proc/{}/status", lock.pid)]);
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
     docker(&["rm", "--force", &name]);
     // The same rock under podman.
     workspace.set("XTASK_RUNTIME", "podman");

@@ -83,9 +83,34 @@ fn checkpoint_pins(workspace: &Workspace, commit: &str) {
     for rock in workspace.rocks() {
         let size = fs_err::metadata(&rock).unwrap().len();
         assert!(size > 100 << 20, "{} has {size} bytes", rock.display());
+        assert_eq!(privileged(&rock), Vec::<String>::new(), "setuid or setgid in {}", rock.display());
     }
     workspace.succeed(&["render", "--check"]);
     workspace.assert_nothing_left();
+}
+
+/// Files of a rock's layers that make whoever runs them another user.
+fn privileged(rock: &std::path::Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut seen = 0;
+    let mut blobs = tar::Archive::new(fs_err::File::open(rock).unwrap());
+    for blob in blobs.entries().unwrap() {
+        let blob = blob.unwrap();
+        // All others are of JSON, and small.
+        if blob.size() < 10 << 10 {
+            continue;
+        }
+        for file in tar::Archive::new(blob).entries().unwrap() {
+            let file = file.unwrap();
+            let path = file.path().unwrap().display().to_string();
+            seen += usize::from(path.ends_with("usr/bin/su"));
+            if file.header().entry_type().is_file() && file.header().mode().unwrap() & 0o6000 != 0 {
+                found.push(path);
+            }
+        }
+    }
+    assert_eq!(seen, 1, "the base layer of {} was not read", rock.display());
+    found
 }
 
 fn nothing_changed_nothing_done(workspace: &Workspace) {
@@ -118,7 +143,9 @@ fn restored_process_is_the_dumped_one(workspace: &Workspace) {
     assert_eq!(capabilities, r#"["CAP_CHECKPOINT_RESTORE"]"#);
     let options =
         podman(&["inspect", "--format", "{{.HostConfig.SecurityOpt}} {{.HostConfig.Privileged}}", &name]);
-    assert_eq!(options, "[no-new-privileges] false", "security options of a restored container");
+    let filter = workspace.root().join("templates/seccomp.json");
+    let expected = format!("[seccomp={} no-new-privileges] false", filter.display());
+    assert_eq!(options, expected, "security options of a restored container");
 
     assert_eq!(get(port, "/log?line=hello-after-restore"), "logged");
     wait_until("the restored application's log", Duration::from_secs(5), || {

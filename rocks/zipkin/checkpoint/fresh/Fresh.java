@@ -48,7 +48,8 @@ public final class Fresh extends Provider {
 
     /**
      * SHA1PRNG has a second use: seeded before it is first asked, it gives the same numbers for the same seed, always.
-     * Who does that wants those, and gets them from the JDK.
+     * Who does that wants those, and gets them from the JDK. But many only make sure that there is a seed, and take one of
+     * {@code generateSeed}, which nobody could ask for twice: that stays with the kernel.
      */
     static final class Seeded extends Kernel {
 
@@ -63,7 +64,10 @@ public final class Fresh extends Provider {
 
         @Override
         protected synchronized void engineSetSeed(byte[] seed) {
-            if (seeded == null && !asked) {
+            if (Kernel.gave(seed)) {
+                seeded = null;
+                asked = true;
+            } else if (seeded == null && !asked) {
                 try {
                     seeded = SecureRandom.getInstance("SHA1PRNG", "SUN");
                 } catch (java.security.GeneralSecurityException error) {

@@ -8,7 +8,9 @@ import java.net.ServerSocket;
 import java.net.Socket;
 import java.net.SocketException;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
 import java.util.Collections;
+import java.util.List;
 import java.util.Random;
 import java.util.SplittableRandom;
 import java.util.concurrent.ThreadLocalRandom;
@@ -21,8 +23,15 @@ import java.util.concurrent.atomic.AtomicLong;
  * <p>A restore closes every TCP connection. So a thread waits for data on a connection that this process has with
  * itself: nothing ever comes, and when the connection is closed, the process has been restored. Until then it costs
  * nothing.
+ *
+ * <p>No request waits for this thread, so it is a race, and all is done to win it: whatever it needs has been looked up,
+ * loaded and done once before the dump.
  */
 final class Renewal implements Runnable {
+
+    private final List<Attempt> renewals = new ArrayList<>();
+    // What the next seeds are made of: to ask the kernel for each would take longer.
+    private final ByteBuffer numbers = ByteBuffer.allocate(2048);
 
     private Renewal() {}
 
@@ -35,15 +44,34 @@ final class Renewal implements Runnable {
 
     @Override
     public void run() {
-        // What it needs is loaded by doing it once, so that after the restore it is done before the first request.
-        renew();
-        if (restored()) {
-            renew();
+        attempt("ThreadLocalRandom", () -> counter(ThreadLocalRandom.class, "seeder"));
+        attempt("SplittableRandom", () -> counter(SplittableRandom.class, "defaultGen"));
+        attempt("Random", () -> counter(Random.class, "seedUniquifier"));
+        attempt("Math.random", () -> {
+            Class<?> holder = Class.forName("java.lang.Math$RandomNumberGeneratorHolder");
+            Random random = (Random) field(holder, "randomNumberGenerator").get(null);
+            renewals.add(() -> random.setSeed(number()));
+        });
+        attempt("Collections.shuffle", () -> {
+            Field field = field(Collections.class, "r");
+            renewals.add(() -> {
+                Random random = (Random) field.get(null);
+                if (random != null) {
+                    random.setSeed(number());
+                }
+            });
+        });
+        attempt("ThreadLocalRandom of running threads", this::threads);
+        try {
+            renewAtTheEnd(true);
+            renewAtTheEnd(false);
+        } catch (IOException error) {
+            say("ThreadLocalRandom and Math.random will not be seeded anew after a restore: " + error);
         }
     }
 
-    /** Waits for the restore; false where that cannot be waited for. */
-    private static boolean restored() {
+    /** Waits for the end of a connection, and renews; to try it, the connection is ended at once. */
+    private void renewAtTheEnd(boolean tried) throws IOException {
         InetAddress here = InetAddress.getLoopbackAddress();
         try (Socket inside = new Socket()) {
             Socket other;
@@ -55,50 +83,45 @@ final class Renewal implements Runnable {
                 if (other.getPort() != inside.getLocalPort()) {
                     throw new IOException("somebody else has come in");
                 }
-                inside.getInputStream().read();
-            } catch (SocketException closed) {
-                // As expected.
+                if (tried) {
+                    // Then it is reset, and the read fails, as after a restore.
+                    other.setSoLinger(true, 0);
+                    other.close();
+                }
+                try {
+                    inside.getInputStream().read();
+                } catch (SocketException closed) {
+                    // As expected.
+                }
+                // Before anything is closed: that takes longer.
+                numbers.position(numbers.limit());
+                for (Attempt renewal : renewals) {
+                    attempt("a generator", renewal);
+                }
             }
-            return true;
-        } catch (IOException error) {
-            say("ThreadLocalRandom and Math.random will not be seeded anew after a restore: " + error);
-            return false;
         }
     }
 
-    private static void renew() {
-        attempt("ThreadLocalRandom", () -> counter(ThreadLocalRandom.class, "seeder").set(number()));
-        attempt("ThreadLocalRandom of running threads", Renewal::threads);
-        attempt("Random", () -> counter(Random.class, "seedUniquifier").set(number()));
-        attempt("SplittableRandom", () -> counter(SplittableRandom.class, "defaultGen").set(number()));
-        attempt("Math.random", () -> {
-            Class<?> holder = Class.forName("java.lang.Math$RandomNumberGeneratorHolder");
-            ((Random) field(holder, "randomNumberGenerator").get(null)).setSeed(number());
-        });
-        attempt("Collections.shuffle", () -> {
-            Random random = (Random) field(Collections.class, "r").get(null);
-            if (random != null) {
-                random.setSeed(number());
-            }
-        });
+    private void counter(Class<?> of, String name) throws ReflectiveOperationException {
+        AtomicLong counter = (AtomicLong) field(of, name).get(null);
+        renewals.add(() -> counter.set(number()));
     }
 
     /** What each thread goes on counting from. One that is counting at this very moment may keep the old number. */
-    private static void threads() throws ReflectiveOperationException {
+    private void threads() throws ReflectiveOperationException {
         Field seed = field(Thread.class, "threadLocalRandomSeed");
         ThreadGroup group = Thread.currentThread().getThreadGroup();
         while (group.getParent() != null) {
             group = group.getParent();
         }
-        Thread[] threads = new Thread[group.activeCount() * 2 + 64];
-        int count = group.enumerate(threads);
-        for (int i = 0; i < count; i++) {
-            seed.setLong(threads[i], number());
-        }
-    }
-
-    private static AtomicLong counter(Class<?> of, String name) throws ReflectiveOperationException {
-        return (AtomicLong) field(of, name).get(null);
+        ThreadGroup all = group;
+        renewals.add(() -> {
+            Thread[] threads = new Thread[all.activeCount() * 2 + 64];
+            int count = all.enumerate(threads);
+            for (int i = 0; i < count; i++) {
+                seed.setLong(threads[i], number());
+            }
+        });
     }
 
     private static Field field(Class<?> of, String name) throws ReflectiveOperationException {
@@ -107,10 +130,12 @@ final class Renewal implements Runnable {
         return field;
     }
 
-    private static long number() {
-        byte[] bytes = new byte[Long.BYTES];
-        Kernel.fill(bytes);
-        return ByteBuffer.wrap(bytes).getLong();
+    private long number() {
+        if (!numbers.hasRemaining()) {
+            Kernel.fill(numbers.array());
+            numbers.clear();
+        }
+        return numbers.getLong();
     }
 
     private interface Attempt {

@@ -206,12 +206,8 @@ impl Work<'_> {
                 "  note                    made from a local source; another machine cannot rebuild its jar"
             );
         }
-        if self.job.refused.is_empty() && self.lock.is_some_and(|old| !old.system_calls.refused.is_empty()) {
-            println!(
-                "  note                    its filter of system calls is the ordinary one again: what the old pin \
-                 refused was proven with the old dump; `cargo xtask capabilities {} --system-calls` tries it anew",
-                app.name
-            );
+        for lost in self.lock.map(|old| given_back(old, &lock)).unwrap_or_default() {
+            println!("  note                    {lost}");
         }
         println!("\n{}\n", session.progress.times());
         if !app.pin.signed_by.is_empty() {
@@ -226,5 +222,55 @@ impl Work<'_> {
             app.name
         );
         Ok(())
+    }
+}
+
+/// What a new dump does not take over from the pin it replaces, since it was proven with the old one.
+fn given_back(old: &Lock, new: &Lock) -> Vec<String> {
+    let app = &new.app;
+    let capabilities = (old.capabilities.restore.len() < new.capabilities.restore.len()).then(|| {
+        format!(
+            "it grants a restore every capability of its engine again: that fewer do was proven with the old dump; \
+             `cargo xtask capabilities {app}` tries them anew"
+        )
+    });
+    let lost = !old.system_calls.refused.is_empty() && new.system_calls.refused.is_empty();
+    let system_calls = lost.then(|| {
+        format!(
+            "its filter of system calls is the ordinary one again: what the old pin refused was proven with the old \
+             dump; `cargo xtask capabilities {app} --system-calls` tries it anew"
+        )
+    });
+    capabilities.into_iter().chain(system_calls).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Capability;
+    use crate::seccomp::Family;
+
+    #[test]
+    fn a_new_dump_says_what_the_old_pin_had_proven() {
+        let sample = Lock::parse(include_str!("../../../tests/support/sample.lock")).unwrap();
+        let lock = |capabilities: &[Capability], refused: &[Family]| {
+            let mut lock = sample.clone();
+            lock.capabilities.restore = capabilities.to_vec();
+            lock.system_calls.refused = refused.to_vec();
+            lock
+        };
+        let (one, two) =
+            ([Capability::CheckpointRestore], [Capability::CheckpointRestore, Capability::Setgid]);
+        let check = |old: &Lock, new: &Lock, expected: &[&str]| {
+            let said = given_back(old, new);
+            assert_eq!(said.len(), expected.len(), "{said:?}");
+            assert!(said.iter().zip(expected).all(|(said, expected)| said.contains(expected)), "{said:?}");
+        };
+        let (capability, filter) = ("every capability of its engine again", "is the ordinary one again");
+        check(&lock(&one, &[]), &lock(&one, &[]), &[]);
+        check(&lock(&one, &[]), &lock(&two, &[]), &[capability]);
+        check(&lock(&two, &[]), &lock(&one, &[]), &[]);
+        check(&lock(&one, &[Family::Ptrace]), &lock(&two, &[]), &[capability, filter]);
+        check(&lock(&one, &[Family::Ptrace]), &lock(&one, &[Family::Ptrace]), &[]);
     }
 }

@@ -19,6 +19,7 @@ done
 
 # Becomes the application. The JVM holds no capability: one that the restoring container does not grant makes CRIU hang
 # for ever, and an application needs none.
+# Nor can it gain one by running a program that has: CRIU lies in the rock, too.
 application() {
   set --
   # The archive of the application's classes, where the rock holds one. Without relocation its pages stay those of the
@@ -26,7 +27,7 @@ application() {
   if [ -e /jars/zipkin.jsa ]; then
     set -- -XX:SharedArchiveFile=/jars/zipkin.jsa -XX:+UnlockDiagnosticVMOptions -XX:ArchiveRelocationMode=0
   fi
-  exec setpriv --inh-caps=-all --ambient-caps=-all \
+  exec setpriv --no-new-privs --inh-caps=-all --ambient-caps=-all \
     /usr/bin/java -XX:-UsePerfData -XX:+UseSerialGC '-XX:MinHeapFreeRatio=10' '-XX:MaxHeapFreeRatio=20' -Xms16m -Xbootclasspath/a:/scripts/fresh.jar '-Djava.security.properties=/scripts/fresh.security' '--add-opens=java.base/java.lang=ALL-UNNAMED' '--add-opens=java.base/java.util=ALL-UNNAMED' '--add-opens=java.base/java.util.concurrent=ALL-UNNAMED' -Xmx256m '-Dcom.linecorp.armeria.numCommonBlockingTaskThreads=8' \
     "$@" -jar /jars/zipkin.jar </dev/null
 }
