@@ -1,9 +1,9 @@
 //! Many short byte strings at once, at the speed of memory.
 //!
-//! Two ways. The forms of values are found by [`needles`], in one pass over a piece that the cache holds, however many they
-//! are. A known format has *anchors*, constants of a few bytes that it has in or before it: they are found by the vector
-//! instructions of aho-corasick's packed search, in a pass each for those of fewer than four bytes, the others, and those in
-//! UTF-16. Only what has an anchor is looked at closer.
+//! The forms of values are found by [`needles`], in one pass over a piece that the cache holds, however many they are. A known
+//! format has *anchors*, constants of a few bytes that it has in or before it; only what has an anchor is looked at closer.
+//! The long ones are found in the same pass. Those too short for it are found by the vector instructions of aho-corasick's
+//! packed search, in two passes: for those of three bytes, and for the others, which would be looked at by three bytes only.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,8 +17,6 @@ use super::encodings::forms;
 use super::given::{Secret, Value};
 use super::rules::RULES;
 
-/// The packed search takes no more at a time.
-const AT_ONCE: usize = 64;
 /// Bytes by which the packed search tells most places from anchors.
 const SHORT: usize = 4;
 /// Bytes before and behind an anchor that a known format is looked for in: a private key of 8192 bits in UTF-16.
@@ -93,12 +91,22 @@ pub(super) struct Hit {
     pub encoding: &'static str,
 }
 
+/// What a needle is.
+#[derive(Default)]
+struct Sought {
+    length: usize,
+    /// The secrets that have it as a form, and what the form is.
+    forms: Vec<(usize, &'static str)>,
+    /// The formats that have it as an anchor.
+    targets: Vec<Target>,
+}
+
 /// Everything that is searched for.
 pub(super) struct Search {
     groups: Vec<Group>,
     needles: Needles,
-    /// Of each needle the secrets that have it as a form, and what the form is.
-    forms: Vec<(usize, Vec<(usize, &'static str)>)>,
+    /// What each needle is.
+    sought: Vec<Sought>,
     secrets: Vec<Value>,
     /// The longest form of any value.
     longest: usize,
@@ -106,42 +114,39 @@ pub(super) struct Search {
 
 impl Search {
     pub fn new(secrets: &[Secret]) -> Result<Search> {
-        let mut formats: BTreeMap<Vec<u8>, Vec<Target>> = BTreeMap::new();
-        let mut wide_formats: BTreeMap<Vec<u8>, Vec<Target>> = BTreeMap::new();
+        let mut long: BTreeMap<Vec<u8>, Sought> = BTreeMap::new();
+        let mut short: BTreeMap<Vec<u8>, Vec<Target>> = BTreeMap::new();
+        let mut add = |anchor: Vec<u8>, target| match anchor.len() {
+            ..needles::LEAST => short.entry(anchor).or_default().push(target),
+            _ => long.entry(anchor).or_default().targets.push(target),
+        };
         for (rule, known) in RULES.iter().enumerate() {
             for anchor in known.anchors {
-                let narrow = Target { rule, wide: false };
-                formats.entry(anchor.to_vec()).or_default().push(narrow);
+                add(anchor.to_vec(), Target { rule, wide: false });
                 if !known.binary {
                     let mut wide: Vec<u8> = anchor.iter().flat_map(|byte| [*byte, 0]).collect();
                     wide.pop();
-                    wide_formats.entry(wide).or_default().push(Target { rule, wide: true });
+                    add(wide, Target { rule, wide: true });
                 }
             }
         }
-        let mut values: BTreeMap<Vec<u8>, Vec<(usize, &'static str)>> = BTreeMap::new();
+        let mut longest = 0;
         for (secret, given) in secrets.iter().enumerate() {
             for form in forms(given.value.bytes()) {
-                values.entry(form.bytes).or_default().push((secret, form.name));
+                longest = longest.max(form.bytes.len());
+                long.entry(form.bytes).or_default().forms.push((secret, form.name));
             }
         }
-        let forms: Vec<_> = values.iter().map(|(bytes, of)| (bytes.len(), of.clone())).collect();
-        let longest = forms.iter().map(|(length, _)| *length).max().unwrap_or_default();
-        let needles = Needles::new(values.into_keys().collect());
+        let (long, mut sought): (Vec<_>, Vec<_>) = long.into_iter().unzip();
+        sought.iter_mut().zip(&long).for_each(|(sought, bytes)| sought.length = bytes.len());
+        let needles = Needles::new(long);
         let needles =
             needles.map_err(|_| anyhow::anyhow!("a form of a value is too short to be searched for"))?;
-        let mut groups = Vec::new();
-        // Short ones would have the others looked at by no more bytes than they have themselves.
-        let (short, formats): (Anchors, Anchors) =
-            formats.into_iter().partition(|(text, _)| text.len() < SHORT);
-        for mut anchors in [short, formats, wide_formats.into_iter().collect()] {
-            while !anchors.is_empty() {
-                let rest = anchors.split_off(AT_ONCE.min(anchors.len()));
-                groups.push(Group::new(std::mem::replace(&mut anchors, rest))?);
-            }
-        }
+        let (shortest, others): (Anchors, Anchors) =
+            short.into_iter().partition(|(text, _)| text.len() < SHORT);
+        let groups = [shortest, others].map(Group::new).into_iter().collect::<Result<_>>()?;
         let secrets = secrets.iter().map(|secret| secret.value.clone()).collect();
-        Ok(Search { groups, needles, forms, secrets, longest })
+        Ok(Search { groups, needles, sought, secrets, longest })
     }
 
     /// Bytes of context that must be there beyond both ends of what is searched.
@@ -152,11 +157,12 @@ impl Search {
     /// Every hit that begins, or whose anchor begins, within these positions of `bytes`, in no order.
     pub fn find(&self, bytes: &[u8], within: Range<usize>, mut found: impl FnMut(Hit)) {
         self.needles.find(bytes, within.clone(), &mut |needle, at| {
-            let (length, of) = &self.forms[needle];
-            of.iter().for_each(|(secret, encoding)| {
+            let Sought { length, forms, targets } = &self.sought[needle];
+            for (secret, encoding) in forms {
                 let (subject, value) = (Subject::Secret(*secret), self.secrets[*secret].clone());
                 found(Hit { subject, at, length: *length, value, encoding });
-            });
+            }
+            targets.iter().filter_map(|target| Search::look(target, bytes, at)).for_each(&mut found);
         });
         for group in &self.groups {
             // An anchor that begins at the last position ends behind it.
