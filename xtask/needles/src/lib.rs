@@ -79,10 +79,13 @@ impl Needles {
         let mut lists = vec![0; (1 << LISTS) + 1];
         known.iter().for_each(|known| lists[list(known.window) + 1] += 1);
         (1..lists.len()).for_each(|list| lists[list] += lists[list - 1]);
-        let table = match known.len() * SPARSE {
-            ..=SMALL => Table::Small(table(&known)),
-            ..=MIDDLE => Table::Middle(table(&known)),
-            _ => Table::Large(table(&known)),
+        let entries = known.len() * SPARSE;
+        let table = if entries <= SMALL {
+            Table::Small(table(&known))
+        } else if entries <= MIDDLE {
+            Table::Middle(table(&known))
+        } else {
+            Table::Large(table(&known))
         };
         let farthest = known.iter().map(|known| known.offset as usize).max().unwrap_or_default();
         Ok(Needles { needles, table, known, lists, farthest })
