@@ -4,6 +4,9 @@
 //! that file, `memory.img` of a real dump say, in place of made pages. Each figure is the best of rounds in which all take
 //! turns: what else the machine does only ever adds. The goal is held against the time that the cores have worked, over
 //! their number: what the search takes where nobody else wants them. A missed goal is an error at the end.
+//!
+//! `cargo test --bench scan`, a step of `cargo xtask test`, is shorter and fails only below a part of the goal: it finds what
+//! makes the search several times as slow, on whichever machine.
 
 use std::fs;
 use std::hint::black_box;
@@ -17,18 +20,24 @@ use xtask::lock::DataFile;
 use xtask::scan::{self, Secret, Target};
 use xtask::store::Store;
 
-const ROUNDS: usize = 7;
 const MB: usize = 1_000_000;
-/// Between PetClinic's dump and twice that of Zipkin.
-const SIZE: usize = 256 * MB;
+/// Rounds and bytes: between PetClinic's dump and twice that of Zipkin.
+const BENCH: (usize, usize) = (7, 256 * MB);
+/// As a test, and the part of the goal that must be met there.
+const TEST: (usize, usize) = (3, 96 * MB);
+const PART: f64 = 0.5;
 /// Bytes a second, of all cores together.
 const GOAL: f64 = 1e9;
 
 fn main() {
+    // cargo says which it is.
+    let is_test = !std::env::args().any(|argument| argument == "--bench");
+    let ((rounds, size), part) = if is_test { (TEST, PART) } else { (BENCH, 1.0) };
+    let goal = part * GOAL;
     let folder =
         tempfile::Builder::new().prefix("xtask-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let given = std::env::args().nth(1).filter(|argument| !argument.starts_with("--"));
-    let bytes = given.map_or_else(|| pages(SIZE), |file| fs::read(file).unwrap());
+    let bytes = given.map_or_else(|| pages(size), |file| fs::read(file).unwrap());
     let store = Store::open(&folder.path().join("store")).unwrap();
     let (digest, size) = store.add_bytes(&bytes).unwrap();
     let path = store.path(&digest);
@@ -44,10 +53,10 @@ fn main() {
         assert_eq!(found.bytes, size);
         black_box(found);
     };
-    let sets = [0, 1, 10, 50].map(|number| (number, secrets(number, folder.path())));
+    let sets = [0, 1, 10, 50, 200].map(|number| (number, secrets(number, folder.path())));
     // Of each: by the clock, and worked by the cores.
     let mut best = vec![(f64::MAX, f64::MAX); sets.len() + 3];
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let mut take = |number: usize, work: &dyn Fn()| {
             let (started, worked) = (Instant::now(), worked());
             work();
@@ -64,16 +73,16 @@ fn main() {
         take(sets.len() + 2, &grep);
     }
     let cores = std::thread::available_parallelism().unwrap().get();
-    println!("{} MB, warm; the best of {ROUNDS} rounds; {cores} cores", size / MB as u64);
+    println!("{} MB, warm; the best of {rounds} rounds; {cores} cores", size / MB as u64);
     let speed = |seconds: f64| size as f64 / seconds.max(1e-9) / 1e9;
     let mut missed = Vec::new();
     for ((number, _), (clock, work)) in sets.iter().zip(&best) {
         let alone = speed(work / cores as f64);
-        // People have a handful of secrets; fifty are told, without a goal.
-        let late = *number <= 10 && alone < GOAL / 1e9;
+        // People have a handful of secrets; two hundred are told, without a goal.
+        let late = *number <= 50 && alone < goal / 1e9;
         missed.extend(late.then_some(*number));
         println!(
-            "scan, {number:>2} secrets and known formats {:>6.2} GB/s, {alone:>5.2} GB/s with the cores to itself{}",
+            "scan, {number:>3} secrets and known formats {:>6.2} GB/s, {alone:>5.2} GB/s with the cores to itself{}",
             speed(*clock),
             if late { "  MISSED" } else { "" }
         );
@@ -81,9 +90,9 @@ fn main() {
     for (name, (clock, _)) in
         ["read, one core", "sha256sum", "grep -F, one word"].iter().zip(&best[sets.len()..])
     {
-        println!("{name:<34} {:>6.2} GB/s", speed(*clock));
+        println!("{name:<35} {:>6.2} GB/s", speed(*clock));
     }
-    assert!(missed.is_empty(), "slower than {} GB/s with {missed:?} secrets", GOAL / 1e9);
+    assert!(missed.is_empty(), "slower than {} GB/s with {missed:?} secrets", goal / 1e9);
 }
 
 /// Seconds that the threads of this process have worked, those that have ended among them (proc(5), in hundredths).
@@ -141,6 +150,17 @@ fn pages(length: usize) -> Vec<u8> {
         state ^= state << 17;
         state
     };
+    // Names that nobody has listed: letters as often as text has them.
+    let letters = b"eeeeeettttaaaaooooiiiinnnnssshhhrrrdddllluuccmmffwyppvbgkjqxzEATSRCMF0123456789/.;$_";
+    let name = |random: u64| -> Vec<u8> {
+        let mut left = random;
+        let mut letter = || {
+            left = left.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            letters[(left >> 33) as usize % letters.len()]
+        };
+        (0..12).map(|_| letter()).collect()
+    };
+    let text = |random: u64| if random >> 41 & 1 == 0 { word(random).into() } else { name(random) };
     let mut bytes = Vec::with_capacity(length + 4096);
     while bytes.len() < length {
         let random = next();
@@ -148,8 +168,8 @@ fn pages(length: usize) -> Vec<u8> {
             0 | 1 => bytes.extend([1, 0, 0, 0, 0, 0, 0, 0]),
             2 => bytes.extend(((random >> 40) as u32 & 0xff).to_le_bytes()),
             3 | 4 => bytes.extend((0xf600_0000_u32 | (random >> 32) as u32 & 0xff_fff8).to_le_bytes()),
-            5 => bytes.extend(word(random).as_bytes()),
-            6 => bytes.extend(word(random).bytes().flat_map(|byte| [byte, 0])),
+            5 => bytes.extend(text(random)),
+            6 => bytes.extend(text(random).into_iter().flat_map(|byte| [byte, 0])),
             _ => bytes.extend(random.to_le_bytes()),
         }
         if random >> 54 == 0 {

@@ -79,6 +79,7 @@ impl Workspace {
     pub fn state_folder(&self, name: &str) -> Result<PathBuf> {
         let state = self.state();
         let folder = state.join(name);
+        create_private_folder(&state)?;
         create_folder(&folder)?;
         let tag = state.join("CACHEDIR.TAG");
         if !tag.exists() {
@@ -132,6 +133,28 @@ impl Workspace {
     pub fn relative<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()
     }
+}
+
+/// Creates a folder that its owner alone may enter, and those above it; takes the others' leave from one that is there. What was
+/// dumped is memory, and must not be read by whoever has an account. One folder does for all that is in it: containers see what
+/// is mounted without the folders above, and mmdebstrap, which works as other users, works elsewhere (`debian.rs`).
+fn create_private_folder(folder: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if !folder.is_dir() {
+        let above = folder.parent().context("the root folder exists")?;
+        create_folder(above)?;
+        let made = std::fs::DirBuilder::new().mode(0o700).create(folder);
+        made.or_else(|error| if folder.is_dir() { Ok(()) } else { Err(error) })
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        give_to_owner_of(above, folder)?;
+    }
+    let found = fs::metadata(folder)?;
+    let (owner, me) = (found.uid(), rustix::process::geteuid());
+    // Another's is as open as its owner wants it.
+    if found.mode() & 0o077 != 0 && (me.is_root() || owner == me.as_raw()) {
+        fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
 }
 
 /// Creates a folder and those above it; each belongs to whom the one above belongs to.
@@ -218,4 +241,26 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     file.persist(path).with_context(|| format!("cannot replace {}", path.display()))?;
     std::fs::File::open(folder)?.sync_all()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_at_run_time_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(folder.path().join("repository"));
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+        for before in [None, Some(0o755), Some(0o711), Some(0o700)] {
+            if let Some(mode) = before {
+                std::fs::set_permissions(workspace.state(), PermissionsExt::from_mode(mode)).unwrap();
+            }
+            workspace.state_folder("store/blobs").unwrap();
+            assert_eq!(mode(&workspace.state()), 0o700, "{before:?}");
+        }
+        // The folders above are cargo's, or anybody's.
+        assert_eq!(mode(&workspace.root) & 0o700, 0o700);
+        assert_eq!(mode(&workspace.root), mode(&workspace.root.join("target")));
+    }
 }

@@ -56,7 +56,7 @@ const LINES: &[(bool, &str)] = &[
     (
         true,
         "secrets.db-password = { environment = \"DB_PASSWORD\" }\nsecrets.key = { file = \"/run/secrets/key\" }\n\
-         secrets.allow = [{ id = \"secret/key:0123abcd\", reason = \"of the tests\" }]",
+         secrets.allow = [{ id = \"secret/key:012\", reason = \"of the tests\" }]",
     ),
     (false, "secrets.db-password = \"hunter2\""),
     (false, "secrets.db-password = {}"),

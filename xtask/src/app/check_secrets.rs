@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::check::{Checked, Wrong, is_printable, quoted, variable_name};
 use crate::diagnostic::nearest;
-use crate::scan::{RULES, is_secret};
+use crate::scan::{RULES, digits, is_ours};
 
 /// The name of a secret.
 pub fn name(text: &str) -> Checked<()> {
@@ -54,24 +54,32 @@ pub fn id(text: &str, secrets: &[String]) -> Checked<String> {
     let Some((rule, digest)) = text.rsplit_once(':') else {
         return Err(Wrong::new("is no identifier of a finding", expected));
     };
-    let digits =
-        digest.len() == 8 && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if !digits {
-        return Err(Wrong::new("does not end in eight hexadecimal digits", expected));
-    }
     let named: Vec<String> = secrets.iter().map(|name| format!("secret/{name}")).collect();
-    let is_variable = |name: &str| variable_name(name).is_ok() && is_secret(name);
+    let is_variable = |name: &str| variable_name(name).is_ok() && !is_ours(name);
     let known = RULES.iter().any(|known| known.name == rule)
         || named.iter().any(|known| known == rule)
         || rule.strip_prefix("variable/").is_some_and(is_variable);
-    if known {
+    let hexadecimal = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let wanted = digits(rule);
+    if known && hexadecimal(digest) && digest.len() == wanted {
         return Ok(text.to_owned());
+    }
+    if known {
+        let number = if wanted == 3 { "three" } else { "eight" };
+        let wrong = Wrong::new(format!("does not end in {number} hexadecimal digits"), expected);
+        return Err(match hexadecimal(digest) && digest.len() > wanted {
+            // As identifiers of what can be guessed once were.
+            true => wrong.help(format!("write `{rule}:{}`", &digest[..wanted])),
+            false => wrong,
+        });
     }
     let rules = RULES.iter().map(|rule| rule.name).chain(named.iter().map(String::as_str));
     let near = if rule.len() <= 60 { nearest(rule, rules) } else { None };
     let wrong = Wrong::new(format!("names {}, which is no rule, secret or variable", quoted(rule)), expected);
     Err(match near {
-        Some(near) => wrong.help(format!("did you mean `{near}:{digest}`?")),
+        Some(near) => {
+            wrong.help(format!("did you mean `{near}:{}`?", digest.get(..digits(near)).unwrap_or(digest)))
+        }
         None => wrong,
     })
 }

@@ -42,6 +42,7 @@ pub fn reference() -> String {
     for (table, keys) in TABLES {
         let value = &top[*table];
         let _ = write!(page, "\n## `[{table}]`\n\n{}\n", description(value).0);
+        named(&mut page, table, &value["additionalProperties"]);
         for key in *keys {
             entry(&mut page, &format!("{table}.{key}"), &value["properties"][*key]);
         }
@@ -68,6 +69,17 @@ fn entry(page: &mut String, key: &str, value: &Value) {
         page.push('\n');
         fields(page, inner.iter().map(|(name, value)| (name.as_str(), value)));
     }
+}
+
+/// What stands under names of the user's choice, where a table has such.
+fn named(page: &mut String, table: &str, value: &Value) {
+    let Some(inner) = value["properties"].as_object() else { return };
+    let about = description(value).0;
+    let _ = write!(
+        page,
+        "\n### `{table}.NAME`\n\nA table with one of the two, under a name of your choice.\n\n{about}\n\n"
+    );
+    fields(page, inner.iter().map(|(name, value)| (name.as_str(), value)));
 }
 
 /// The table of a request's fields.
@@ -163,6 +175,9 @@ mod tests {
         ] {
             assert!(page.contains(&format!("\n{line}")), "`{line}` is not in\n{page}");
         }
+        // A secret's name is the user's.
+        let line = "\n| `file` | a string | A file of the machine that scans, whose content is the secret; a relative path";
+        assert!(page.contains("\n### `secrets.NAME`\n") && page.contains(line), "{page}");
         assert!(
             page.contains("\n| `status` | an integer from 100 to 599 | The status that is expected;"),
             "{page}"

@@ -183,7 +183,11 @@ fn secret() -> Value {
 /// A finding, and why it may be.
 fn allowed() -> Value {
     let field = |key: &&str| {
-        let mut form = if *key == "id" { pattern("^[A-Za-z0-9/_-]+:[0-9a-f]{8}$") } else { pattern("[^ ]") };
+        let mut form = if *key == "id" {
+            pattern("^[A-Za-z0-9/_-]+:([0-9a-f]{3}|[0-9a-f]{8})$")
+        } else {
+            pattern("[^ ]")
+        };
         form["description"] = json!(about(&format!("allowed.{key}")));
         ((*key).to_owned(), form)
     };
@@ -279,7 +283,9 @@ fn about(key: &str) -> &'static str {
         }
         "secrets.allow" => "Findings of a scan that may be in the dump, each with the reason.",
         "secret.environment" => "A variable of the machine that scans.",
-        "secret.file" => "A file of the machine that scans, whose content is the secret.",
+        "secret.file" => {
+            "A file of the machine that scans, whose content is the secret; a relative path begins in apps/APP."
+        }
         "allowed.id" => "What `cargo xtask scan APP` calls the finding.",
         "allowed.reason" => "Why it may be in the rock.",
         "rock" => "What the rocks are called and made of.",

@@ -50,7 +50,7 @@ EMPTY = ""
 [secrets]
 db-password = { environment = "DB_PASSWORD" }
 tls-key = { file = "/run/secrets/tls.pem" }
-allow = [{ id = "jwt:1a2b3c4d", reason = "of the test realm" }, { id = "variable/API_KEY:00ff00ff", reason = "\"public\"" }]
+allow = [{ id = "jwt:1a2b3c4d", reason = "of the test realm" }, { id = "variable/API_KEY:00f", reason = "\"public\"" }]
 
 [rock]
 checkpoint-name = "clinic-c"

@@ -7,7 +7,7 @@ use crate::cli::{Global, Scan};
 use crate::lock::{DataFile, Lock};
 use crate::render::{Templates, render};
 use crate::rocks::Job;
-use crate::scan::{self, ClassArchive, NO_PROOF, Secret, Target};
+use crate::scan::{self, ClassArchive, Finding, NO_PROOF, Secret, Target};
 use crate::session::Session;
 
 /// Searches what the pin names, and fails on a finding that app.toml does not allow.
@@ -46,7 +46,13 @@ pub fn dumped(
     let texts = texts(job.templates, job.app, lock)?;
     let found = scan::scan(&job.session.store, &Target { app: job.app, files, archive, texts }, secrets)?;
     warn(job.session, &found);
-    found.verdict()?;
+    found.verdict().map_err(|refused| {
+        // Nothing names it, and it is memory all the same.
+        anyhow::anyhow!(
+            "{refused}\n\nWhat was dumped stays in {} until `cargo xtask gc`.",
+            job.session.workspace.relative(job.session.store.root())
+        )
+    })?;
     Ok(found)
 }
 
@@ -62,6 +68,21 @@ fn warn(session: &Session, found: &scan::Scan) {
         session.progress.warn(&format!(
             "secrets.allow names {id}, which was not found; remove the entry from apps/{}/app.toml",
             found.app
+        ));
+    }
+    let noted: Vec<&str> =
+        found.noted().map(Finding::rule).filter_map(|rule| rule.strip_prefix("variable/")).collect();
+    if !noted.is_empty() {
+        session.progress.warn(&format!(
+            "in the dump, and nothing says whether they are secret: the values of {}; `cargo xtask scan {}` says where. \
+             What is secret has no place in [environment]; what is not is told no more once secrets.allow names it",
+            noted.join(", "),
+            found.app
+        ));
+    }
+    if let Some(why) = &found.unread_variables {
+        session.progress.warn(&format!(
+            "the values of the variables that the container had could not be searched for, those of [environment] apart: {why}"
         ));
     }
     if let Some(why) = &found.unread {
@@ -82,6 +103,9 @@ fn print(found: &scan::Scan) {
     println!("  variables in the dump   {}", list(&found.variables));
     for finding in found.findings.iter().filter(|finding| finding.allowed.is_some()) {
         println!("\nallowed: {finding}\n    because: {}", finding.allowed.as_deref().unwrap_or_default());
+    }
+    for finding in found.noted() {
+        println!("\nfor you to judge: {finding}");
     }
     println!("\n{NO_PROOF}");
 }

@@ -30,7 +30,7 @@ const fn slow(name: &'static str, words: &'static [&'static str]) -> Step {
     Step { name, words, cases: None, slow: true }
 }
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     fast("formatting", &["fmt", "--all", "--check"]),
     fast("lints", &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]),
     fast("unit, snapshot and property tests", &["test", "--quiet"]),
@@ -75,6 +75,7 @@ const STEPS: [Step; 14] = [
     ),
     slow("libFuzzer, 20 s a reader", &["test", "--test", "fuzz", "--", "--ignored", "--nocapture"]),
     slow("speed, beside openssl and umoci", &["test", "--bench", "pin"]),
+    slow("speed of the search for secrets", &["test", "--bench", "scan"]),
     slow(
         "shellcheck, minisign, mkdocs, rockcraft's own libraries, Kubernetes' schemas",
         &[

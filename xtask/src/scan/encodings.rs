@@ -26,7 +26,7 @@ pub(super) struct Form {
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The fewest bytes of a form: what is shorter is found by chance.
-const LEAST: usize = 5;
+const LEAST: usize = needles::LEAST;
 
 /// Every form of a value, each once.
 pub(super) fn forms(value: &[u8]) -> Vec<Form> {
@@ -40,10 +40,16 @@ pub(super) fn forms(value: &[u8]) -> Vec<Form> {
     add(if text.is_some() { "UTF-8" } else { "bytes" }, value.to_vec());
     if let Some(text) = text {
         if let Some(latin) = latin1(text) {
-            // The byte that may be zero is left out at the end where the order puts it there, so that both orders are one.
+            // The byte that may be zero is left out at the end where the order puts it there, so that both orders are one;
+            // unless it is too short then.
             let wide = latin.iter().flat_map(|byte| [*byte, 0]).collect::<Vec<u8>>();
+            if wide.len() > LEAST {
+                add("UTF-16", wide[..wide.len() - 1].to_vec());
+            } else {
+                add("UTF-16", [&[0][..], &wide[..wide.len() - 1]].concat());
+                add("UTF-16", wide);
+            }
             add("Latin-1", latin);
-            add("UTF-16", wide[..wide.len() - 1].to_vec());
         } else {
             add("UTF-16", text.encode_utf16().flat_map(u16::to_le_bytes).collect());
             add("UTF-16", text.encode_utf16().flat_map(u16::to_be_bytes).collect());

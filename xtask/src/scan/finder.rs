@@ -1,8 +1,9 @@
 //! Many short byte strings at once, at the speed of memory.
 //!
-//! What is searched for begins with an *anchor*: the first bytes of a form of a value, or the constant that a known
-//! format has. Anchors are found by the vector instructions of aho-corasick's packed search, 64 at a time, each 64 in a
-//! pass of their own over a piece that the cache holds. Only what has an anchor is looked at closer.
+//! The forms of values are found by [`needles`], in one pass over a piece that the cache holds, however many they are. A known
+//! format has *anchors*, constants of a few bytes that it has in or before it; only what has an anchor is looked at closer.
+//! The long ones are found in the same pass. Those too short for it are found by the vector instructions of aho-corasick's
+//! packed search, in two passes: for those of three bytes, and for the others, which would be looked at by three bytes only.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,29 +11,24 @@ use std::ops::Range;
 use aho_corasick::packed::{Config, MatchKind, Searcher};
 use aho_corasick::{AhoCorasick, Input, MatchKind as Kind};
 use anyhow::{Context, Result};
+use needles::Needles;
 
-use super::encodings::{Form, forms};
+use super::encodings::forms;
 use super::given::{Secret, Value};
 use super::rules::RULES;
 
-/// The packed search takes no more at a time.
-const AT_ONCE: usize = 64;
 /// Bytes by which the packed search tells most places from anchors.
 const SHORT: usize = 4;
-/// Bytes of a form that are searched for; the rest is compared.
-const ANCHOR: usize = 16;
 /// Bytes before and behind an anchor that a known format is looked for in: a private key of 8192 bits in UTF-16.
 pub(super) const AROUND: usize = 16 << 10;
 
-/// Something that begins with an anchor.
-enum Target {
-    /// A form of a secret's value.
-    Form { secret: usize, form: Form },
-    /// A known format, whose anchor is in UTF-16 or in a form with one byte a character.
-    Rule { rule: usize, wide: bool },
+/// A known format, whose anchor is in UTF-16 or in a form with one byte a character.
+struct Target {
+    rule: usize,
+    wide: bool,
 }
 
-/// Anchors, and what begins with each.
+/// Anchors, and the formats that have each.
 type Anchors = Vec<(Vec<u8>, Vec<Target>)>;
 
 /// Anchors that are searched for together.
@@ -88,14 +84,29 @@ pub(super) struct Hit {
     pub subject: Subject,
     /// Where it begins, from the start of what was searched.
     pub at: usize,
+    /// Bytes that it takes there.
+    pub length: usize,
     /// What the value is, whatever form it has.
     pub value: Value,
     pub encoding: &'static str,
 }
 
+/// What a needle is.
+#[derive(Default)]
+struct Sought {
+    length: usize,
+    /// The secrets that have it as a form, and what the form is.
+    forms: Vec<(usize, &'static str)>,
+    /// The formats that have it as an anchor.
+    targets: Vec<Target>,
+}
+
 /// Everything that is searched for.
 pub(super) struct Search {
     groups: Vec<Group>,
+    needles: Needles,
+    /// What each needle is.
+    sought: Vec<Sought>,
     secrets: Vec<Value>,
     /// The longest form of any value.
     longest: usize,
@@ -103,40 +114,39 @@ pub(super) struct Search {
 
 impl Search {
     pub fn new(secrets: &[Secret]) -> Result<Search> {
-        let mut formats: BTreeMap<Vec<u8>, Vec<Target>> = BTreeMap::new();
-        let mut wide_formats: BTreeMap<Vec<u8>, Vec<Target>> = BTreeMap::new();
+        let mut long: BTreeMap<Vec<u8>, Sought> = BTreeMap::new();
+        let mut short: BTreeMap<Vec<u8>, Vec<Target>> = BTreeMap::new();
+        let mut add = |anchor: Vec<u8>, target| match anchor.len() {
+            ..needles::LEAST => short.entry(anchor).or_default().push(target),
+            _ => long.entry(anchor).or_default().targets.push(target),
+        };
         for (rule, known) in RULES.iter().enumerate() {
             for anchor in known.anchors {
-                let narrow = Target::Rule { rule, wide: false };
-                formats.entry(anchor.to_vec()).or_default().push(narrow);
+                add(anchor.to_vec(), Target { rule, wide: false });
                 if !known.binary {
                     let mut wide: Vec<u8> = anchor.iter().flat_map(|byte| [*byte, 0]).collect();
                     wide.pop();
-                    wide_formats.entry(wide).or_default().push(Target::Rule { rule, wide: true });
+                    add(wide, Target { rule, wide: true });
                 }
             }
         }
-        let mut values: BTreeMap<Vec<u8>, Vec<Target>> = BTreeMap::new();
         let mut longest = 0;
         for (secret, given) in secrets.iter().enumerate() {
             for form in forms(given.value.bytes()) {
                 longest = longest.max(form.bytes.len());
-                let anchor = form.bytes[..ANCHOR.min(form.bytes.len())].to_vec();
-                values.entry(anchor).or_default().push(Target::Form { secret, form });
+                long.entry(form.bytes).or_default().forms.push((secret, form.name));
             }
         }
-        let mut groups = Vec::new();
-        // Short ones would have the others looked at by no more bytes than they have themselves.
-        let (short, formats): (Anchors, Anchors) =
-            formats.into_iter().partition(|(text, _)| text.len() < SHORT);
-        for mut anchors in [short, formats, wide_formats.into_iter().collect(), values.into_iter().collect()]
-        {
-            while !anchors.is_empty() {
-                let rest = anchors.split_off(AT_ONCE.min(anchors.len()));
-                groups.push(Group::new(std::mem::replace(&mut anchors, rest))?);
-            }
-        }
-        Ok(Search { groups, secrets: secrets.iter().map(|secret| secret.value.clone()).collect(), longest })
+        let (long, mut sought): (Vec<_>, Vec<_>) = long.into_iter().unzip();
+        sought.iter_mut().zip(&long).for_each(|(sought, bytes)| sought.length = bytes.len());
+        let needles = Needles::new(long);
+        let needles =
+            needles.map_err(|_| anyhow::anyhow!("a form of a value is too short to be searched for"))?;
+        let (shortest, others): (Anchors, Anchors) =
+            short.into_iter().partition(|(text, _)| text.len() < SHORT);
+        let groups = [shortest, others].map(Group::new).into_iter().collect::<Result<_>>()?;
+        let secrets = secrets.iter().map(|secret| secret.value.clone()).collect();
+        Ok(Search { groups, needles, sought, secrets, longest })
     }
 
     /// Bytes of context that must be there beyond both ends of what is searched.
@@ -144,8 +154,16 @@ impl Search {
         self.longest.max(AROUND)
     }
 
-    /// Every hit whose anchor begins within these positions of `bytes`, in no order.
+    /// Every hit that begins, or whose anchor begins, within these positions of `bytes`, in no order.
     pub fn find(&self, bytes: &[u8], within: Range<usize>, mut found: impl FnMut(Hit)) {
+        self.needles.find(bytes, within.clone(), &mut |needle, at| {
+            let Sought { length, forms, targets } = &self.sought[needle];
+            for (secret, encoding) in forms {
+                let (subject, value) = (Subject::Secret(*secret), self.secrets[*secret].clone());
+                found(Hit { subject, at, length: *length, value, encoding });
+            }
+            targets.iter().filter_map(|target| Search::look(target, bytes, at)).for_each(&mut found);
+        });
         for group in &self.groups {
             // An anchor that begins at the last position ends behind it.
             let end = bytes.len().min(within.end + group.longest());
@@ -160,7 +178,7 @@ impl Search {
                     if bytes[start..].starts_with(text) {
                         targets
                             .iter()
-                            .filter_map(|target| self.look(target, bytes, start))
+                            .filter_map(|target| Search::look(target, bytes, start))
                             .for_each(&mut found);
                     }
                 }
@@ -169,30 +187,26 @@ impl Search {
         }
     }
 
-    /// What is at an anchor.
-    fn look(&self, target: &Target, bytes: &[u8], start: usize) -> Option<Hit> {
+    /// The value of a known format at an anchor.
+    fn look(target: &Target, bytes: &[u8], start: usize) -> Option<Hit> {
         match target {
-            Target::Form { secret, form } => bytes[start..].starts_with(&form.bytes).then(|| Hit {
-                subject: Subject::Secret(*secret),
-                at: start,
-                value: self.secrets[*secret].clone(),
-                encoding: form.name,
-            }),
-            Target::Rule { rule, wide: false } => {
+            Target { rule, wide: false } => {
                 let first = start.saturating_sub(AROUND);
                 let text = &bytes[first..bytes.len().min(start + AROUND)];
                 let found = (RULES[*rule].find)(text, start - first)?;
                 let value = Value::new(&text[found.clone()]);
                 let at = first + found.start;
                 let encoding = if RULES[*rule].binary { "bytes" } else { "UTF-8 or Latin-1" };
-                Some(Hit { subject: Subject::Rule(*rule), at, value, encoding })
+                Some(Hit { subject: Subject::Rule(*rule), at, length: found.len(), value, encoding })
             }
-            Target::Rule { rule, wide: true } => {
+            Target { rule, wide: true } => {
                 let (text, before) = narrowed(bytes, start);
                 let found = (RULES[*rule].find)(&text, before)?;
                 let at = start - 2 * before + 2 * found.start;
+                // Without the last byte, which is the zero of the one order and no part of the other.
+                let length = (2 * found.len()).saturating_sub(1);
                 let value = Value::new(&text[found]);
-                Some(Hit { subject: Subject::Rule(*rule), at, value, encoding: "UTF-16" })
+                Some(Hit { subject: Subject::Rule(*rule), at, length, value, encoding: "UTF-16" })
             }
         }
     }

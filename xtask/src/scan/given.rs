@@ -1,4 +1,4 @@
-//! Which values are secret: those that `[secrets]` names, and variables of the container that are called so.
+//! Values that are searched for: those that `[secrets]` names, from where this machine has them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,6 +39,17 @@ pub struct Secret {
     pub rule: String,
     /// Its value.
     pub value: Value,
+    /// What it means that it is found.
+    pub weight: Weight,
+}
+
+/// What it means that a value is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// The dump is refused.
+    Refused,
+    /// It is told.
+    Noted,
 }
 
 /// Reads the secrets that `[secrets]` names from where this machine has them. `folder` is the application's.
@@ -66,7 +77,11 @@ pub fn read(named: &BTreeMap<String, SecretFrom>, folder: &Path) -> Result<Vec<S
         };
         let value = trimmed(&bytes);
         match unfit(value) {
-            None => Ok(Secret { rule: format!("secret/{name}"), value: Value::new(value) }),
+            None => Ok(Secret {
+                rule: format!("secret/{name}"),
+                value: Value::new(value),
+                weight: Weight::Refused,
+            }),
             Some(why) => Err(wrong(
                 format!("its value {why}"),
                 "a value that is found by chance in any memory cannot be searched for; use a longer one",
@@ -104,82 +119,4 @@ pub(super) fn unfit(value: &[u8]) -> Option<String> {
         _ if distinct < 3 => Some("consists of one or two characters".to_owned()),
         _ => None,
     }
-}
-
-/// Words of a variable's name by which its value is taken for a secret.
-pub const SECRET_WORDS: &[&str] = &[
-    "PASSWORD",
-    "PASSWD",
-    "PASSWORT",
-    "PASSPHRASE",
-    "PASS",
-    "PWD",
-    "PW",
-    "SECRET",
-    "SECRETS",
-    "TOKEN",
-    "TOKENS",
-    "KEY",
-    "APIKEY",
-    "KEYS",
-    "CREDENTIAL",
-    "CREDENTIALS",
-    "CREDS",
-    "AUTH",
-    "PAT",
-    "PIN",
-    "SALT",
-    "PEPPER",
-    "COOKIE",
-    "JWT",
-    "DSN",
-];
-/// Last words of a name that say it is about a secret, and none itself.
-pub const HARMLESS_ENDS: &[&str] = &[
-    "FILE",
-    "PATH",
-    "DIR",
-    "HOME",
-    "NAME",
-    "ID",
-    "ALIAS",
-    "TYPE",
-    "ENABLED",
-    "ALGORITHM",
-    "TTL",
-    "EXPIRY",
-    "TIMEOUT",
-    "LENGTH",
-    "SIZE",
-    "ISSUER",
-    "AUDIENCE",
-    "HOST",
-    "PORT",
-    "USER",
-    "USERNAME",
-    "METHOD",
-    "MODE",
-    "HEADER",
-];
-
-/// Whether a variable of the container is taken for a secret, by its name.
-///
-/// | name | value | |
-/// | --- | --- | --- |
-/// | a word of [`SECRET_WORDS`], between `_`, and no last word of [`HARMLESS_ENDS`] | not empty | secret |
-/// | `PWD`, `OLDPWD` | | the shell's folder: not secret |
-/// | any other | in a known format, as a token or a URL with a password | found as that |
-/// | any other | | in the dump by definition; its name is listed, nothing is refused |
-pub fn is_secret(name: &str) -> bool {
-    // camelCase has no place in a shell, but dots and dashes reach Java.
-    let name = name.to_uppercase().replace(['.', '-'], "_");
-    let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).collect();
-    let shells = ["PWD", "OLDPWD"].contains(&name.as_str());
-    let glued = ["PASSWORD", "PASSWD", "SECRET", "APIKEY", "TOKEN"];
-    let harmless = words.last().is_some_and(|last| words.len() > 1 && HARMLESS_ENDS.contains(last));
-    let named = |word: &&str| {
-        // `DBPASSWORD` has no `_`.
-        SECRET_WORDS.contains(word) || glued.iter().any(|end| word.ends_with(end))
-    };
-    !shells && !harmless && words.iter().any(named)
 }

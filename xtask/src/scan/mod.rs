@@ -24,6 +24,7 @@ mod places;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod variables;
 
 use crate::app::App;
 use crate::digest::Digest;
@@ -32,11 +33,12 @@ use crate::lock::DataFile;
 use crate::store::Store;
 use crate::workers;
 use finder::{Hit, Search};
-use findings::Placed;
 pub use findings::{Finding, Seen};
-pub use given::{HARMLESS_ENDS, LONGEST, SECRET_WORDS, SHORTEST, Secret, Value, is_secret, read};
+use findings::{Lies, Placed};
+pub use given::{LONGEST, SHORTEST, Secret, Value, Weight, read};
 use places::{Place, Places, UNIT, Unit};
-pub use rules::{RULES, Rule};
+pub use rules::{RULES, Rule, digits};
+pub use variables::{COMMON, HARMLESS_ENDS, OURS, SECRET_WORDS, is_ours, is_secret};
 
 /// What every report of a scan ends with.
 pub const NO_PROOF: &str = "A clean scan is no proof: what is encrypted, compressed, derived from a secret or kept in \
@@ -80,7 +82,10 @@ pub struct Scan {
     pub formats: Vec<&'static str>,
     /// Names of the variables that the process was started with; their values are in the dump.
     pub variables: Vec<String>,
-    /// What was found, with what is allowed.
+    /// Why these may not be all of them, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread_variables: Option<String>,
+    /// What was found, with what is allowed and what is only told.
     pub findings: Vec<Finding>,
     /// Entries of `secrets.allow` that name nothing that was found.
     pub allowed_in_vain: Vec<String>,
@@ -88,7 +93,7 @@ pub struct Scan {
     pub note: &'static str,
 }
 
-/// Searches a dump for these secrets, for the variables of its own that are called like secrets, and for known formats.
+/// Searches a dump for these secrets, for the variables of the container ([`is_ours`] apart), and for known formats.
 ///
 /// # Errors
 /// Where the store lacks a file or cannot be read; a finding is no error.
@@ -101,9 +106,9 @@ pub fn scan(store: &Store, target: &Target<'_>, given: &[Secret]) -> Result<Scan
     for (name, bytes) in &target.texts {
         places.add_text(name, bytes);
     }
-    let (variables, called_so) = variables(target.app, &places)?;
+    let (variables, searched, unread_variables) = variables(target.app, &places)?;
     let mut secrets = given.to_vec();
-    for secret in called_so {
+    for secret in searched {
         // Under the name that app.toml gives it, once.
         if !secrets.iter().any(|known| known.value == secret.value) {
             secrets.push(secret);
@@ -126,35 +131,26 @@ pub fn scan(store: &Store, target: &Target<'_>, given: &[Secret]) -> Result<Scan
         secrets: secrets.iter().map(|secret| secret.rule.clone()).collect(),
         formats: RULES.iter().map(|rule| rule.name).collect(),
         variables,
+        unread_variables,
         findings,
         allowed_in_vain: in_vain,
         note: NO_PROOF,
     })
 }
 
-/// The variables that the container's process had, by name; and those among them whose values are taken for secrets.
-fn variables(app: &App, places: &Places) -> Result<(Vec<String>, Vec<Secret>)> {
+/// The variables that the container's process had, by name; what is searched for of them; why these may not be all.
+fn variables(app: &App, places: &Places) -> Result<(Vec<String>, Vec<Secret>, Option<String>)> {
     let mut names = BTreeSet::new();
     let mut secrets: Vec<Secret> = Vec::new();
     let mut add = |name: &str, value: &[u8]| {
         names.insert(name.to_owned());
-        let rule = format!("variable/{name}");
-        if is_secret(name) && !value.is_empty() {
-            // What is too short to be told from chance is known by the name before it.
-            let value = match given::unfit(value) {
-                None => value.to_vec(),
-                Some(_) => [name.as_bytes(), b"=", value].concat(),
-            };
-            let secret = Secret { rule, value: Value::new(value) };
-            if !secrets.contains(&secret) {
-                secrets.push(secret);
-            }
-        }
+        secrets.extend(variables::searched(name, value).filter(|secret| !secrets.contains(secret)));
     };
     for (name, value) in &app.environment {
         add(name, value.as_bytes());
     }
-    for variable in places.environment()? {
+    let (block, unread) = places.environment()?;
+    for variable in block {
         let sign = variable.iter().position(|byte| *byte == b'=').unwrap_or(variable.len());
         let (name, value) = variable.split_at(sign);
         // A name is shown, and may be anything here.
@@ -162,7 +158,9 @@ fn variables(app: &App, places: &Places) -> Result<(Vec<String>, Vec<Secret>)> {
             String::from_utf8_lossy(name).chars().filter(|c| !c.is_control()).take(255).collect();
         add(&name, value.get(1..).unwrap_or_default());
     }
-    Ok((names.into_iter().collect(), secrets))
+    // Of two variables with one value the one that refuses speaks.
+    secrets.sort_by_key(|secret| secret.weight == Weight::Noted);
+    Ok((names.into_iter().collect(), secrets, unread))
 }
 
 /// Every hit, with its place.
@@ -187,7 +185,9 @@ fn search(places: &Places, secrets: &[Secret]) -> Result<Vec<Placed>> {
                 Place::Memory(process) => places.processes[*process].kind(at).to_string(),
                 Place::File(name) => name.clone(),
             };
-            found.push(Placed { subject: hit.subject, value: hit.value, encoding: hit.encoding, place, at });
+            let (subject, value, encoding) = (hit.subject, hit.value, hit.encoding);
+            let lies = Lies { stretch: unit.stretch, at, end: at + hit.length as u64 };
+            found.push(Placed { subject, value, encoding, place, lies });
         });
         workers::lock(&buffers).push(buffer);
         workers::lock(&hits).extend(found);
@@ -196,24 +196,35 @@ fn search(places: &Places, secrets: &[Secret]) -> Result<Vec<Placed>> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     workers::each(&places.units(), cores, || (), work)?;
     let mut hits = hits.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    hits.sort_by(|a, b| (&a.place, a.at).cmp(&(&b.place, b.at)));
+    hits.sort_by(|a, b| (a.lies, a.subject, &a.value).cmp(&(b.lies, b.subject, &b.value)));
     // Two anchors of a format may lead to the same value.
-    hits.dedup_by(|a, b| (a.at, a.subject, &a.place, &a.value) == (b.at, b.subject, &b.place, &b.value));
+    hits.dedup_by(|a, b| (a.lies, a.subject, &a.value) == (b.lies, b.subject, &b.value));
     Ok(hits)
 }
 
 impl Scan {
     /// What is refused.
     pub fn refused(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|finding| finding.allowed.is_none())
+        self.findings.iter().filter(|finding| finding.allowed.is_none() && !finding.noted)
+    }
+
+    /// Variables whose values nothing says to be secret, and nobody allows.
+    pub fn noted(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.allowed.is_none() && finding.noted)
     }
 
     /// How much was searched, how fast and for what, in a line.
     pub fn summary(&self) -> String {
-        let refused = self.refused().count();
-        let what = match (refused, self.findings.len() - refused) {
-            (0, 0) => "nothing found".to_owned(),
-            (0, allowed) => format!("nothing found beyond {}", count(allowed, "allowed finding")),
+        let allowed = self.findings.iter().filter(|finding| finding.allowed.is_some()).count();
+        let others = [(allowed, "allowed finding"), (self.noted().count(), "variable")];
+        let others: Vec<String> = others
+            .iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, what)| count(*number, what))
+            .collect();
+        let what = match (self.refused().count(), others.as_slice()) {
+            (0, []) => "nothing found".to_owned(),
+            (0, others) => format!("nothing found beyond {}", others.join(" and ")),
             (refused, _) => format!("{} found", count(refused, "secret")),
         };
         let speed = self.bytes as f64 / self.seconds.max(1e-6) / 1e9;

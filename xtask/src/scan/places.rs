@@ -175,11 +175,12 @@ impl Places {
         Ok(())
     }
 
-    /// What a process was started with, as `NAME=VALUE`.
-    pub fn environment(&self) -> Result<Vec<Vec<u8>>> {
+    /// What the processes were started with, as `NAME=VALUE`; and why that may not be all.
+    pub fn environment(&self) -> Result<(Vec<Vec<u8>>, Option<String>)> {
         /// More than Linux hands a program.
         const MOST: u64 = 8 << 20;
         let mut variables = Vec::new();
+        let mut unread = self.unread.as_ref().map(|_| "no image says where they are".to_owned());
         for (number, process) in self.processes.iter().enumerate() {
             let at = &process.environment;
             let is_there = |stretch: &&Stretch| {
@@ -188,16 +189,21 @@ impl Places {
                     && at.end <= stretch.start + stretch.length
             };
             let length = at.end.saturating_sub(at.start);
-            let Some(stretch) = self.stretches.iter().position(|stretch| is_there(&stretch)) else {
-                continue;
-            };
-            if length == 0 || length > MOST {
+            if length == 0 {
                 continue;
             }
+            let stretch = self.stretches.iter().position(|stretch| is_there(&stretch));
+            let (Some(stretch), true) = (stretch, length <= MOST) else {
+                unread = Some(format!(
+                    "the memory at {:#x} to {:#x}, where the process was given them, is not in the dump in one piece",
+                    at.start, at.end
+                ));
+                continue;
+            };
             let mut bytes = vec![0; usize::try_from(length)?];
             self.read(stretch, at.start - self.stretches[stretch].start, &mut bytes)?;
             variables.extend(bytes.split(|byte| *byte == 0).filter(|it| !it.is_empty()).map(<[u8]>::to_vec));
         }
-        Ok(variables)
+        Ok((variables, unread))
     }
 }

@@ -29,6 +29,26 @@ macro_rules! rules {
     };
 }
 
+/// Formats whose values people make up, and not machines alone.
+const MADE_UP: &[&str] = &["url-password", "connection-password", "property-password", "authorization"];
+
+/// Whether the values of a rule can be guessed: those of the formats that people make up, secrets of `[secrets]` and
+/// variables.
+pub(super) fn is_guessable(rule: &str) -> bool {
+    rule.contains('/') || MADE_UP.contains(&rule)
+}
+
+/// Hexadecimal digits at the end of an identifier of this rule.
+///
+/// Identifiers end up in the logs of builds and in app.toml, and are the same everywhere: what is allowed on one machine is
+/// allowed on all, so they cannot be keyed by what only one machine knows. Whoever has a dictionary can try its words on one. Of
+/// what can be guessed, three digits are told: of ten million words some 2,500 have the same, and the identifier does
+/// not say which it is. The price is that one value in 4,096 passes for one that is allowed. Keys and tokens are in
+/// no dictionary, and have eight.
+pub fn digits(rule: &str) -> usize {
+    if is_guessable(rule) { 3 } else { 8 }
+}
+
 /// Keys as programs hold them, once they have read a file.
 const DER: Rule = Rule {
     name: "private-key-der",
@@ -81,6 +101,6 @@ pub const RULES: &[Rule] = rules! {
     "url-password", "a password in a URL", [b"://"], 0, f::url_password;
     "connection-password", "a password in a JDBC URL or a connection string", [b"assword=", b"pwd=", b"Pwd="], 0, f::connection;
     "property-password", "a password or secret behind the name of its property",
-        [b"assword=", b"assword:", b"ecret=", b"ecret:"], 0, f::property;
+        [b"assword=", b"assword:", b"assword\"", b"assword\\\"", b"ecret=", b"ecret:", b"ecret\"", b"ecret\\\""], 0, f::property;
     "authorization", "the value of an Authorization header", [b"earer ", b"asic "], 0, f::authorization;
 };

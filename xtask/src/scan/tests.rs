@@ -3,6 +3,7 @@
 mod formats;
 mod memory;
 mod planted;
+mod variables;
 
 use super::*;
 use crate::app::{SecretFrom, load_text};
@@ -10,7 +11,7 @@ use crate::lock::DataFile;
 
 /// A secret as `[secrets]` would give it.
 fn secret(name: &str, value: &[u8]) -> Secret {
-    Secret { rule: format!("secret/{name}"), value: Value::new(value) }
+    Secret { rule: format!("secret/{name}"), value: Value::new(value), weight: Weight::Refused }
 }
 
 /// An application with these lines below its source.
@@ -39,78 +40,14 @@ fn stored(store: &Store, path: &str, bytes: &[u8]) -> DataFile {
 }
 
 #[test]
-fn variables_that_are_called_like_secrets() {
-    let check = |names: &[&str], expected: bool| {
-        names.iter().for_each(|name| assert_eq!(is_secret(name), expected, "{name}"));
-    };
-    check(
-        &[
-            "PASSWORD",
-            "DB_PASSWORD",
-            "DBPASSWORD",
-            "db.password",
-            "SPRING_DATASOURCE_PASSWORD",
-            "API_KEY",
-            "APIKEY",
-        ],
-        true,
-    );
-    check(
-        &["GITHUB_TOKEN", "CLIENT_SECRET", "AWS_SECRET_ACCESS_KEY", "SENTRY_DSN", "REDIS_PW", "SMTP_PASS"],
-        true,
-    );
-    check(&["KEYSTORE_PASSWORD", "JWT_SIGNING_KEY", "MY_CREDENTIALS", "BASIC_AUTH", "TOKEN_SECRET_V2"], true);
-    check(
-        &[
-            "PATH",
-            "LANG",
-            "HOME",
-            "JAVA_TOOL_OPTIONS",
-            "MALLOC_ARENA_MAX",
-            "PEBBLE",
-            "PWD",
-            "OLDPWD",
-            "HOSTNAME",
-        ],
-        false,
-    );
-    check(
-        &[
-            "DB_PASSWORD_FILE",
-            "KEY_PATH",
-            "TOKEN_TTL",
-            "AWS_ACCESS_KEY_ID",
-            "SECRET_NAME",
-            "KEYBOARD",
-            "MONKEY",
-        ],
-        false,
-    );
-    check(&["COMPASS", "SPRING_PROFILES_ACTIVE", "SERVER_PORT", "BYPASS", "TOKENIZER", "_", ""], false);
-}
-
-#[test]
-fn variables_of_app_toml_refuse_the_dump_by_their_names() {
-    let app = app(
-        "environment.DB_PASSWORD = \"k7Rw-2mQx\"\nenvironment.PIN = \"12\"\nenvironment.GREETING = \"hello there\"",
-    );
-    let found =
-        scan_texts(&app, &[("start.sh", b"export DB_PASSWORD=k7Rw-2mQx GREETING='hello there' PIN=12")], &[]);
-    assert_eq!(rules(&found), ["variable/DB_PASSWORD", "variable/PIN"]);
-    assert_eq!(found.variables, ["DB_PASSWORD", "GREETING", "PIN"]);
-    // The same value under the name that app.toml gives it is one finding.
-    let given = secret("db", b"k7Rw-2mQx");
-    let found = scan_texts(&app, &[("start.sh", b"k7Rw-2mQx")], &[given]);
-    assert_eq!(rules(&found), ["secret/db"]);
-}
-
-#[test]
 fn what_is_allowed_is_told_and_not_refused() {
     let text: &[(&str, &[u8])] = &[("a", b"xx k7Rw-2mQx yy k7Rw-2mQx"), ("b", b"k7Rw-2mQx")];
     let named = "secrets.db = { environment = \"DB\" }";
     let first = scan_texts(&app(named), text, &[secret("db", b"k7Rw-2mQx")]);
     let [finding] = first.findings.as_slice() else { panic!("{first:?}") };
-    assert_eq!((finding.count, finding.length, finding.masked.as_str()), (3, 9, "***"));
+    // How long it is, is told roughly.
+    assert_eq!((finding.count, finding.length, finding.masked.as_str()), (3, 16, "***"));
+    assert!(finding.to_string().contains("up to 16 bytes"), "{finding}");
     assert_eq!(finding.places[0], Seen { place: "a".into(), encoding: "UTF-8", count: 2, first: 3 });
     let error = first.verdict().unwrap_err().to_string();
     for said in
@@ -132,6 +69,50 @@ fn what_is_allowed_is_told_and_not_refused() {
     // Nor is the same value of another application's.
     let elsewhere = load_text("other", Path::new("/w"), "app.toml", "source.jar = \"a.jar\"").unwrap().app;
     assert_ne!(scan_texts(&elsewhere, text, &[secret("db", b"k7Rw-2mQx")]).findings[0].id, finding.id);
+}
+
+/// What looks like a secret is told unless it is a part of one that lies in the same place.
+#[test]
+fn a_format_is_passed_over_inside_of_its_secret_alone() {
+    let check = |text: &str, value: &str, expected: &[&str]| {
+        let wide: Vec<u8> = text.bytes().flat_map(|byte| [byte, 0]).collect();
+        for bytes in [text.as_bytes(), &wide] {
+            let found = scan_texts(&app(""), &[("memory", bytes)], &[secret("it", value.as_bytes())]);
+            assert_eq!(rules(&found), expected, "{text}: {found:?}");
+        }
+    };
+    let url = "postgres://a:k7Rw2mQx@db/x";
+    check(url, url, &["secret/it"]);
+    check("postgresql://a:k7Rw2mQx@db/x", url, &["url-password"]);
+    check(&format!("{url} postgresql://a:k7Rw2mQx@db/x"), url, &["secret/it", "url-password"]);
+    // The password alone is the secret, and all of the finding.
+    check(url, "k7Rw2mQx", &["secret/it"]);
+    // A part of what was found is more than the secret.
+    check("postgres://a:xk7Rw2mQx@db/x", "k7Rw2mQx", &["secret/it", "url-password"]);
+    let key = formats::key();
+    let chain = format!("{key}-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----");
+    check(&key, &chain, &["private-key"]);
+    check(&chain, &chain, &["secret/it"]);
+    // The same bytes in another file are another place.
+    let files: &[(&str, &[u8])] = &[("a", chain.as_bytes()), ("b", key.as_bytes())];
+    let found = scan_texts(&app(""), files, &[secret("it", chain.as_bytes())]);
+    assert_eq!(rules(&found), ["private-key", "secret/it"]);
+    assert_eq!(found.findings[0].places.iter().map(|seen| seen.place.as_str()).collect::<Vec<_>>(), ["b"]);
+}
+
+/// What can be guessed is told in three digits, which many words of a dictionary have; what machines draw, in eight.
+#[test]
+fn an_identifier_says_little_of_what_can_be_guessed() {
+    let text = "postgres://a:k7Rw2mQx@db/x AKIAZ7QX3LMNOP2R4TUV t0k3n-value";
+    let app = app("environment.TOKEN = \"t0k3n-value\"");
+    let found = scan_texts(&app, &[("memory", text.as_bytes())], &[secret("db", b"://a:k7R")]);
+    let digits =
+        |finding: &Finding| (finding.rule().to_owned(), finding.id.rsplit_once(':').unwrap().1.len());
+    let expected = [("aws-access-key", 8), ("secret/db", 3), ("url-password", 3), ("variable/TOKEN", 3)];
+    assert_eq!(
+        found.findings.iter().map(digits).collect::<Vec<_>>(),
+        expected.map(|(rule, digits)| (rule.to_owned(), digits))
+    );
 }
 
 #[test]

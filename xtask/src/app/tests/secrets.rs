@@ -33,6 +33,12 @@ fn what_is_wrong_in_secrets() {
     line("secrets.allow = [{ id = \"jwt\", reason = \"a\" }]", &["is no identifier of a finding"]);
     line("secrets.allow = [{ id = \"jwt:1A2B3C4D\", reason = \"a\" }]", &["eight hexadecimal digits"]);
     line("secrets.allow = [{ id = \"variable/PATH:1a2b3c4d\", reason = \"a\" }]", &["names `variable/PATH`"]);
+    // What can be guessed has three digits, as all else once had eight.
+    line(
+        "secrets.allow = [{ id = \"variable/TOKEN:1a2b3c4d\", reason = \"a\" }]",
+        &["does not end in three hexadecimal digits", "write `variable/TOKEN:1a2`"],
+    );
+    line("secrets.allow = [{ id = \"jwt:1a2\", reason = \"a\" }]", &["eight hexadecimal digits"]);
     let twice = "secrets.allow = [{ id = \"jwt:1a2b3c4d\", reason = \"a\" }, { id = \"jwt:1a2b3c4d\", reason = \"b\" }]";
     line(twice, &["`secrets.allow` names `jwt:1a2b3c4d` twice"]);
     let of_another =
@@ -40,7 +46,7 @@ fn what_is_wrong_in_secrets() {
     drop(check(
         &format!("{JAR}\n{of_another}\n"),
         3,
-        &["names `secret/bd`", "did you mean `secret/db:1a2b3c4d`?"],
+        &["names `secret/bd`", "did you mean `secret/db:1a2`?"],
     ));
 }
 

@@ -7,9 +7,39 @@ use super::{Found, array, begins, entropy, run, varied, word_dash};
 
 /// What stands for a password, and is none. `changeit` is that of the JDK's own trust store.
 const PLACEHOLDERS: &[&str] = &[
-    "password", "passwd", "pass", "pwd", "pw", "secret", "token", "user", "username", "changeit", "changeme",
-    "null", "none", "true", "false", "empty", "redacted", "masked", "hidden", "value", "string", "foo",
-    "bar", "xyz", "test",
+    "password",
+    "passwd",
+    "pass",
+    "pwd",
+    "pw",
+    "secret",
+    "token",
+    "user",
+    "username",
+    "changeit",
+    "changeme",
+    "null",
+    "none",
+    "true",
+    "false",
+    "empty",
+    "redacted",
+    "masked",
+    "hidden",
+    "protected",
+    "encrypted",
+    "value",
+    "string",
+    "object",
+    "required",
+    "optional",
+    "disabled",
+    "enabled",
+    "undefined",
+    "foo",
+    "bar",
+    "xyz",
+    "test",
 ];
 
 /// Whether it is a variable, a pattern or stars.
@@ -17,8 +47,34 @@ fn placeholder(value: &[u8]) -> bool {
     let text = String::from_utf8_lossy(value).to_lowercase();
     let bare = text.trim_matches(|c: char| !c.is_alphanumeric());
     let of_one = value.windows(2).all(|pair| pair[0] == pair[1]);
-    let template = value.iter().any(|byte| b"{}<>$[]()|*".contains(byte)) || value.starts_with(b"%");
-    bare.is_empty() || of_one || template || PLACEHOLDERS.contains(&bare) || bare.starts_with("your")
+    bare.is_empty()
+        || of_one
+        || template(&text, value)
+        || PLACEHOLDERS.contains(&bare)
+        || bare.starts_with("your")
+}
+
+/// Whether something else is to be put in its place, or it is what stars were put in the place of. A `$` or a bracket alone
+/// makes no template: passwords have them.
+fn template(lower: &str, value: &[u8]) -> bool {
+    let whole = |open: &str, close: &str| lower.starts_with(open) && lower.ends_with(close);
+    let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+    let shells = value
+        .strip_prefix(b"$")
+        .is_some_and(|name| name.iter().all(|b| b.is_ascii_uppercase() || *b == b'_'));
+    // `%s`, `%1$s`.
+    let printf = value.starts_with(b"%") && value.len() <= 5 && value.ends_with(b"s");
+    // `[C@1b6d3586`, `javax.crypto.spec.SecretKeySpec@1b6d3586`: an object of Java's.
+    let object = lower.rsplit_once('@').is_some_and(|(class, number)| {
+        (class.starts_with('[') || class.contains('.')) && number.bytes().all(|b| b.is_ascii_hexdigit())
+    });
+    has(&["${", "#{", "{{", "***"])
+        || [("<", ">"), ("{", "}"), ("[", "]"), ("(", ")"), ("%", "%")].iter().any(|(open, close)| whole(open, close))
+        // Regular expressions.
+        || has(&["[^", ".*", ".+", "(?", "]+", "]*"])
+        || shells
+        || printf
+        || object
 }
 
 /// A printable byte that a password in a URL or a connection string may have.
@@ -69,28 +125,74 @@ fn run_back(text: &[u8], at: usize, of: impl Fn(u8) -> bool) -> usize {
     at - before.iter().rev().position(|byte| !of(*byte)).unwrap_or(before.len())
 }
 
-/// `spring.datasource.password=…` and `client-secret: …`: a name with a dot, a dash or an underscore, as configuration has
-/// it, and a value that is no word.
+/// What a string of JSON ends with, also inside another.
+fn quote(byte: u8) -> bool {
+    b"\\\"".contains(&byte)
+}
+
+fn space(byte: u8) -> bool {
+    byte == b' '
+}
+
+/// `spring.datasource.password=…` and `client-secret: …`, a name with a dot, a dash or an underscore, as configuration has
+/// it; `"password": "…"` in JSON, also where that is a string of JSON itself.
 pub fn property(text: &[u8], at: usize) -> Found {
     let name = run_back(text, at, |byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    let sign = at + text[at..].iter().position(|byte| b"=:".contains(byte))?;
-    let whole = &text[name..sign];
-    let start =
-        if text[sign] == b':' { run(text, sign + 1, 4, |byte| byte == b' ').max(sign + 1) } else { sign + 1 };
-    let start = start + usize::from(text.get(start).is_some_and(|byte| b"\"'".contains(byte)));
-    let end = run(text, start, 256, |byte| visible(byte) && !b"&;\"'<>,\\`".contains(&byte));
+    let word = run(text, at, 16, |byte| byte.is_ascii_alphabetic());
+    let closed = run(text, word, 2, quote);
+    let json = closed > word;
+    let sign = if json { run(text, closed, 4, space) } else { word };
+    let (start, end) = match (json, *text.get(sign)?) {
+        (true, b':') => {
+            let opening = run(text, sign + 1, 4, space);
+            let start = run(text, opening, 2, quote);
+            let end = run(text, start, 256, |byte| visible(byte) && !quote(byte));
+            (start > opening && text.get(end).is_some_and(|byte| quote(*byte))).then_some((start, end))?
+        }
+        (false, sign_is @ (b'=' | b':')) => {
+            let most = if sign_is == b':' { 4 } else { 0 };
+            let start = run(text, sign + 1, most, space);
+            let start = start + usize::from(text.get(start).is_some_and(|byte| b"\"'".contains(byte)));
+            (start, run(text, start, 256, |byte| visible(byte) && !b"&;\"'<>,\\`".contains(&byte)))
+        }
+        _ => return None,
+    };
     let value = text.get(start..end)?;
-    let end = if value.ends_with(b")") { end - 1 } else { end };
-    let configured = whole.iter().any(|byte| b"._-".contains(byte)) || whole.len() > b"password".len();
-    let drawn = value.iter().any(u8::is_ascii_digit) && value.iter().any(u8::is_ascii_alphabetic);
-    let is_it = configured
-        && value.len() >= 8
-        && drawn
-        && entropy(value) >= 2.5
-        && !placeholder(value)
-        && varied(value);
+    let end = if !json && value.ends_with(b")") { end - 1 } else { end };
+    let value = text.get(start..end)?;
+    let whole = &text[name..word];
+    let configured =
+        json || whole.iter().any(|byte| b"._-".contains(byte)) || whole.len() > b"password".len();
+    let certain = json || (text[sign] == b'=' && whole.contains(&b'.'));
     // `password://` and `secret:com.example` are names.
-    (is_it && !value.starts_with(b"//")).then_some(start..end)
+    let is_it = configured && is_chosen(value, certain) && !placeholder(value) && !value.starts_with(b"//");
+    is_it.then_some(start..end)
+}
+
+/// Whether a value behind such a name was chosen as one, and is not the next word of a sentence, a class or another key:
+///
+/// | | |
+/// | --- | --- |
+/// | 8 and more characters, letters and digits | `k7Rw-2mQx` |
+/// | … letters and marks, without a dot | `pa$$word!` |
+/// | … three and more words | `correct-horse-battery` |
+/// | where the name is certain to be a property's, 6 and more letters | `swordfish` |
+///
+/// The last two have no word about secrets: `client-secret-basic` is a method.
+fn is_chosen(value: &[u8], certain: bool) -> bool {
+    let lower = String::from_utf8_lossy(value).to_lowercase();
+    let about = ["passw", "secret", "token", "credential", "client"].iter().any(|word| lower.contains(word));
+    let letters = value.iter().any(u8::is_ascii_alphabetic);
+    let digits = value.iter().any(u8::is_ascii_digit);
+    let dotted = value.contains(&b'.');
+    let marked = !dotted && value.iter().skip(1).any(|byte| b"!@#%^*+~$?".contains(byte));
+    let words: Vec<&str> = lower.split(['-', '_']).collect();
+    let of_letters = |word: &str| word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let phrase = words.len() >= 3 && words.iter().all(|word| of_letters(word)) && !about;
+    let word = certain && letters && !dotted && !about;
+    let long =
+        value.len() >= 8 && letters && (digits || marked || phrase) && entropy(value) >= 2.5 && varied(value);
+    long || (word && value.len() >= 6 && entropy(value) >= 2.2)
 }
 
 /// `Bearer TOKEN`, `Basic BASE64(user:password)`.

@@ -63,6 +63,11 @@ fn rsa() -> (Vec<u8>, Vec<u8>) {
     (inner, outer)
 }
 
+/// A private key in PEM.
+pub(super) fn key() -> String {
+    pem("PRIVATE KEY", &rsa().1, "\n")
+}
+
 fn jwt(header: &str, payload: &str) -> String {
     let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
     format!("{}.{}.{}", part(header), part(payload), drawn(43, 9, ALNUM))
@@ -72,6 +77,9 @@ fn github(prefix: &str) -> String {
     let body = drawn(30, 5, ALNUM);
     format!("{prefix}{body}{}", String::from_utf8(base62_crc(body.as_bytes()).to_vec()).unwrap())
 }
+
+/// The claims of the token that every tutorial has.
+const TUTORIAL: &str = "{\"sub\":\"1234567890\",\"name\":\"John Doe\",\"iat\":1516239022}";
 
 fn hits() -> Vec<(&'static str, String)> {
     let (inner, outer) = rsa();
@@ -129,6 +137,9 @@ fn hits() -> Vec<(&'static str, String)> {
         ("age-key", format!("AGE-SECRET-KEY-1{}", drawn(58, 15, BASE32))),
         ("jwt", jwt("{\"alg\":\"RS256\"}", "{\"sub\":\"4711\"}")),
         ("jwt", jwt("{\"typ\":\"JWT\",\"alg\":\"ES256\",\"kid\":\"a\"}", "{\"sub\":\"4711\"}")),
+        ("jwt", jwt("{\"alg\":\"HS256\",\"typ\":\"JWT\"}", TUTORIAL)),
+        ("url-password", "postgres://app:Pa$$w0rd9@db/x".into()),
+        ("url-password", "redis://:a[b]c{d}e|f*g@cache.internal:6379".into()),
         ("url-password", "postgresql://shop:k7Rw2mQx@db.internal:5432/shop".into()),
         ("url-password", "amqps://u:p%40ss9@[fd00::1]/v".into()),
         ("url-password", "http://u:pw7@10.0.0.1/".into()),
@@ -137,6 +148,16 @@ fn hits() -> Vec<(&'static str, String)> {
         ("connection-password", "Server=db;Database=shop;User Id=sa;Pwd=k7Rw2mQx;".into()),
         ("property-password", "spring.datasource.password=k7Rw-2mQx".into()),
         ("property-password", "spring.security.oauth2.client.registration.a.client-secret: k7Rw-2mQx".into()),
+        ("property-password", "spring.datasource.password=Pa$$w0rd9".into()),
+        ("property-password", "spring.datasource.password={noop}k7Rw2mQx".into()),
+        ("property-password", "spring.datasource.password=correct-horse-battery".into()),
+        ("property-password", "spring.datasource.password=swordfish".into()),
+        ("property-password", "db-password: correct-horse-battery".into()),
+        ("property-password", "db-password: pass+word!by~hand".into()),
+        ("property-password", "{\"password\": \"k7Rw-2mQx\"}".into()),
+        ("property-password", "{\"password\":\"swordfish\"}".into()),
+        ("property-password", "{\"client_secret\" : \"k7Rw-2mQx\"}".into()),
+        ("property-password", "{\"json\":\"{\\\"password\\\":\\\"k7Rw-2mQx\\\"}\"}".into()),
         ("property-password", "-Djavax.net.ssl.keyStorePassword=k7Rw-2mQx".into()),
         ("authorization", format!("Authorization: Bearer {}", drawn(32, 1, ALNUM))),
         ("authorization", format!("authorization: Basic {}", STANDARD.encode("joan:k7Rw2mQx"))),
@@ -182,7 +203,12 @@ fn what_only_looks_like_a_secret_is_left_alone() {
     let mut spoilt = good.clone().into_bytes();
     *spoilt.last_mut().unwrap() ^= 1;
     let azurite = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
-    let tutorial = "{\"sub\":\"1234567890\",\"name\":\"John Doe\"}";
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let tutorial = format!(
+        "{}.{}.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c",
+        part("{\"alg\":\"HS256\",\"typ\":\"JWT\"}"),
+        part(TUTORIAL)
+    );
     let text: Vec<String> = vec![
         // The JDK's constants, a certificate, a public key, a key that is cut off.
         "-----BEGIN PRIVATE KEY-----".into(),
@@ -226,7 +252,7 @@ fn what_only_looks_like_a_secret_is_left_alone() {
         "sk-ant-api03".into(),
         "AGE-SECRET-KEY-1QQQQ".into(),
         // Tokens of tutorials, of no algorithm, of no header, in two parts.
-        jwt("{\"alg\":\"HS256\",\"typ\":\"JWT\"}", tutorial),
+        tutorial,
         jwt("{\"alg\":\"none\"}", "{\"sub\":\"4711\"}"),
         jwt("{\"enc\":\"A256GCM\"}", "{\"sub\":\"4711\"}"),
         "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiI0NzExIn0".into(),
@@ -248,6 +274,30 @@ fn what_only_looks_like_a_secret_is_left_alone() {
         "spring.datasource.password=${DB_PASSWORD}".into(),
         "server.ssl.key-store-password=<your password>".into(),
         "keyStorePassword=null".into(),
+        // A sentence, a class, an object, another key, a method, a template.
+        "enter the db-password: something".into(),
+        "db.password: required by the server".into(),
+        "client-secret: client-secret-basic".into(),
+        "my.client.secret=client_secret_post_method".into(),
+        "spring.datasource.password=spring.datasource.hikari".into(),
+        "encoded-secret:com.example.Secret$Inner".into(),
+        "keyStorePassword=[C@1b6d3586".into(),
+        "my.secret=javax.crypto.spec.SecretKeySpec@1b6d3586".into(),
+        "user.password=[PROTECTED]".into(),
+        "user.password=#{secrets.password1}".into(),
+        "user.password={{ db_password_1 }}".into(),
+        "user.password=<password-1-of-db>".into(),
+        "user.password=%PASSWORD1%".into(),
+        "user.password=ab***********12".into(),
+        "user.password=short".into(),
+        "https://user:$DB_PASSWORD@host.internal/".into(),
+        "https://user:{password1}@host.internal/".into(),
+        "https://([^:]+):([^@]+)@h".into(),
+        "{\"password\":\"string\"}".into(),
+        "{\"password\":null,\"secret\":{\"type\":\"a1b2c3d4\"}}".into(),
+        "{\"password\":\"\",\"k7Rw-2mQx\":1}".into(),
+        "{\"password\":\"The password of 1 user\"}".into(),
+        "[\"password\",\"k7Rw-2mQx\"]".into(),
         "Bearer token".into(),
         "WWW-Authenticate: Bearer realm=\"a-long-realm-of-spring-security\"".into(),
         "basic authentication".into(),

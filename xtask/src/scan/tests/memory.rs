@@ -117,8 +117,27 @@ fn variables_of_the_container_are_read_from_the_dump() {
     let target = Target { app: &app, files: &files, archive: None, texts: Vec::new() };
     let found = scan(&store, &target, &[]).unwrap();
     assert_eq!(found.variables, ["DB_PASSWORD", "PATH", "PIN", "URL"]);
-    assert_eq!(rules(&found), ["url-password", "variable/DB_PASSWORD", "variable/PIN"]);
-    assert_eq!(found.findings[1].count, 2);
+    assert_eq!(rules(&found), ["url-password", "variable/DB_PASSWORD", "variable/PIN", "variable/URL"]);
+    assert_eq!((found.findings[1].count, found.noted().count()), (2, 1));
+    assert_eq!(found.unread_variables, None);
+}
+
+/// A block of variables that is not there as a whole is no silence.
+#[test]
+fn variables_that_cannot_be_read_are_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let block = [b"PATH=/usr/bin\0DB_PASSWORD=".as_slice(), &[b'x'; SIZE], b"\0"].concat();
+    let app = app("");
+    let check = |files: &[DataFile], expected: &str| {
+        let target = Target { app: &app, files, archive: None, texts: Vec::new() };
+        let found = scan(&store, &target, &[]).unwrap();
+        assert!(found.unread_variables.as_ref().is_some_and(|why| why.contains(expected)), "{found:?}");
+        assert_eq!(found.variables, [""; 0]);
+    };
+    let files = process(&store, AT, &[Page::Read, Page::Absent], &[(0, &block)]);
+    check(&files, "0x7f0000000000 to 0x7f000000101b");
+    check(&[stored(&store, "/checkpoint-data/core.img", b"...")], "no image says where they are");
 }
 
 fn any_page() -> impl Strategy<Value = Page> {

@@ -93,6 +93,8 @@ fn rows() -> Vec<Row> {
         ("Authorization: Basic, user of 4", PLAIN, basic("joan").into(), "base64"),
         ("Authorization: Basic, user of 5", PLAIN, basic("admin").into(), "base64"),
         ("Authorization: Basic, user of 6", PLAIN, basic("joanna").into(), "base64"),
+        ("char[] of three", "äöü", utf16("äöü", true), "UTF-16"),
+        ("three in UTF-16BE", "äöü", utf16("äöü", false), "UTF-16"),
         ("hex", PLAIN, hex(PLAIN.as_bytes()).into(), "hex"),
         ("HEX", PLAIN, hex(PLAIN.as_bytes()).to_uppercase().into(), "hex"),
         ("key that was base64", key, key_bytes, "decoded"),
