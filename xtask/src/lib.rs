@@ -1,6 +1,6 @@
 //! From one TOML file per Spring application to a pair of rocks: *checkpoint* and *restore*.
 //!
-//! The way through the house: load -> plan -> render -> build -> train -> pack -> run -> checkpoint -> pack -> prove -> pin -> restore.
+//! The way through the house: load -> plan -> render -> build -> train -> pack -> run -> checkpoint -> scan -> pack -> prove -> pin -> restore.
 
 pub mod app;
 pub mod bench;

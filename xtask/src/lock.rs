@@ -19,7 +19,7 @@ use crate::workspace::write_whole;
 
 mod files;
 
-pub use files::check_files;
+pub use files::{check_files, check_path};
 
 /// Version of the lock's form; a reader refuses any other.
 pub const SCHEMA: u32 = 2;

@@ -4,7 +4,7 @@
 //! functions here, which add what xshell has not: a limit that names itself, line streaming and signals.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,10 +16,16 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::interrupt;
 
+mod pipe;
+
+use pipe::{Pipe, lines, read_all, read_back};
+
 /// Between two looks at the clock and at signals.
 const POLL: Duration = Duration::from_millis(20);
-/// Between SIGTERM and SIGKILL of a command that outlives its limit.
-const GRACE: Duration = Duration::from_secs(10);
+/// Between SIGTERM and SIGKILL of a command that outlives its limit; a test has less time.
+const GRACE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 10_000 });
+/// Between SIGKILL and giving up its pipes: a descendant in a group of its own may hold them for ever.
+const LEFT: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 3_000 });
 
 /// The upper bound of one wait, with the name a user knows it by.
 #[derive(Debug, Clone)]
@@ -110,16 +116,16 @@ pub fn clean_up(command: impl Into<Command>) {
 
 fn run_with(mut command: Command, limit: &Limit, ends: Ends<'_>, stdin: Stdio) -> Result<Ran> {
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let ((stdout, stderr), status) = supervise(command, limit, ends, |child| {
-        let mut stderr_pipe = child.stderr.take().context("stderr is piped")?;
-        let stderr = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = stderr_pipe.read_to_end(&mut bytes);
-            bytes
-        });
-        let mut bytes = Vec::new();
-        child.stdout.take().context("stdout is piped")?.read_to_end(&mut bytes)?;
-        Ok((bytes, stderr.join().map_err(|_| anyhow!("the reader of stderr died"))?))
+    let line = describe(&command);
+    let ((stdout, stderr), status) = supervise(command, limit, ends, |child, given_up| {
+        let stdout = Pipe::new(child.stdout.take().context("stdout is piped")?, given_up)?;
+        let stderr = Pipe::new(child.stderr.take().context("stderr is piped")?, given_up)?;
+        std::thread::scope(|scope| {
+            let stderr = scope.spawn(|| read_all(stderr));
+            let stdout = read_all(stdout).with_context(|| format!("the output of `{line}`"))?;
+            let stderr = stderr.join().map_err(|_| anyhow!("the reader of stderr died"))?;
+            Ok((stdout, stderr.with_context(|| format!("the errors of `{line}`"))?))
+        })
     })?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Ran { status, stdout: text(stdout), stderr: text(stderr) })
@@ -149,12 +155,8 @@ fn stream_with(
     // One pipe for both streams keeps their lines in the order they were written.
     let (reader, writer) = std::io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-    let ((), status) = supervise(command, limit, ends, |_| {
-        for line in BufReader::new(reader).split(b'\n') {
-            let line = line?;
-            on_line(String::from_utf8_lossy(&line).trim_end_matches('\r'));
-        }
-        Ok(())
+    let ((), status) = supervise(command, limit, ends, |_, given_up| {
+        Ok(lines(Pipe::new(reader, given_up)?, &mut on_line)?)
     })?;
     Ok(status)
 }
@@ -169,8 +171,8 @@ pub fn pipe<T>(
     let line = describe(&command);
     let stderr = tempfile::tempfile()?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr.try_clone()?);
-    let (consumed, status) = supervise(command, limit, Ends::AtSignal, |child| {
-        let mut stdout = child.stdout.take().context("stdout is piped")?;
+    let (consumed, status) = supervise(command, limit, Ends::AtSignal, |child, given_up| {
+        let mut stdout = Pipe::new(child.stdout.take().context("stdout is piped")?, given_up)?;
         let consumed = consume(&mut stdout);
         // A tar is padded past its end: what nobody reads would end its writer with SIGPIPE.
         if consumed.is_ok() {
@@ -195,8 +197,8 @@ pub fn feed(
     let line = describe(&command);
     let said = tempfile::tempfile()?;
     command.stdin(Stdio::piped()).stdout(said.try_clone()?).stderr(said.try_clone()?);
-    let (produced, status) = supervise(command, limit, Ends::AtSignal, |child| {
-        let mut stdin = child.stdin.take().context("stdin is piped")?;
+    let (produced, status) = supervise(command, limit, Ends::AtSignal, |child, given_up| {
+        let mut stdin = Pipe::new(child.stdin.take().context("stdin is piped")?, given_up)?;
         Ok(produce(&mut stdin))
     })?;
     let text = read_back(said);
@@ -230,13 +232,6 @@ impl Tail {
     }
 }
 
-fn read_back(mut file: std::fs::File) -> String {
-    let mut text = String::new();
-    let _ = std::io::Seek::rewind(&mut file);
-    let _ = file.read_to_string(&mut text);
-    text
-}
-
 /// An error with the command and the last lines it wrote, unless it succeeded.
 pub fn succeeded(line: &str, status: ExitStatus, stderr: &str) -> Result<()> {
     if status.success() {
@@ -259,12 +254,13 @@ fn quote(word: &str) -> String {
 }
 
 /// Starts `command`, lets `work` talk to it, waits for its end. A watchdog ends its whole process group when
-/// the limit strikes or a signal arrives, which also ends what `work` is reading.
+/// the limit strikes or a signal arrives, which also ends what `work` is reading; where something else holds the other end,
+/// a [`Pipe`] ends it.
 fn supervise<T>(
     mut command: Command,
     limit: &Limit,
     ends: Ends<'_>,
-    work: impl FnOnce(&mut Child) -> Result<T>,
+    work: impl FnOnce(&mut Child, &AtomicBool) -> Result<T>,
 ) -> Result<(T, ExitStatus)> {
     let line = describe(&command);
     if matches!(ends, Ends::AtSignal) {
@@ -277,6 +273,7 @@ fn supervise<T>(
     let group = Pid::from_child(&child);
     let (ended, watch) = channel::<()>();
     let end = Instant::now().checked_add(limit.duration);
+    let given_up = &AtomicBool::new(false);
     std::thread::scope(move |scope| {
         // Moved in here: should `work` panic, the watchdog sees the channel close and ends.
         let ended = ended;
@@ -297,12 +294,14 @@ fn supervise<T>(
                     let _ = kill_process_group(group, Signal::TERM);
                     if watch.recv_timeout(GRACE).is_err() {
                         let _ = kill_process_group(group, Signal::KILL);
+                        let _ = watch.recv_timeout(LEFT);
+                        given_up.store(true, Ordering::Relaxed);
                     }
                     return Some(error);
                 }
             }
         });
-        let worked = work(&mut child);
+        let worked = work(&mut child, given_up);
         if worked.is_err() {
             let _ = kill_process_group(group, Signal::TERM);
         }
@@ -337,6 +336,32 @@ mod tests {
         let error = read(sh("echo started; sleep 30 & sleep 30"), &limit(200)).unwrap_err().to_string();
         assert!(error.contains("limits.test") && error.contains("200ms"), "{error}");
         assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn who_left_the_group_and_holds_the_pipe_is_not_waited_for() {
+        let started = Instant::now();
+        let check = |result: Result<()>| {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains("limits.test"), "{error}");
+        };
+        let holds = || sh("setsid sleep 40 & sleep 40");
+        check(read(holds(), &limit(100)).map(drop));
+        check(stream(holds(), &limit(100), |_| {}).map(drop));
+        check(pipe(holds(), &limit(100), |reader| Ok(reader.read_to_end(&mut Vec::new()).map(drop)?)));
+        let fill = |out: &mut dyn Write| Ok(out.write_all(&[b'x'; 1 << 20])?);
+        check(feed(sh("exec 3<&0; setsid sleep 40 <&3 & sleep 40"), &limit(100), fill));
+        assert!(started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn output_without_end_fails_and_ends_its_command() {
+        let check = |script, what: &str| {
+            let error = format!("{:#}", run(sh(script), &limit(60_000)).unwrap_err());
+            assert!(error.contains(what) && error.contains("more than 16.0 MiB"), "{error}");
+        };
+        check("yes", "the output of `sh");
+        check("yes >&2", "the errors of `sh");
     }
 
     #[test]

@@ -190,13 +190,18 @@ pub fn plain(line: &str) -> String {
                 }
             }
             ' '..='~' => text.push(c),
-            // The standard library knows which characters are printable, but tells only through Debug. The letter before
-            // it keeps combining accents from counting as unprintable.
-            c if !c.is_control() && format!("a{c}").escape_debug().count() == 2 => text.push(c),
+            c if is_printable(c) => text.push(c),
             _ => {}
         }
     }
     text
+}
+
+/// Whether a terminal shows `c` as a sign of its own, or as an accent of the one before.
+pub fn is_printable(c: char) -> bool {
+    // The standard library knows which characters are printable, but tells only through Debug. The letter
+    // before it keeps combining accents from counting as unprintable.
+    matches!(c, '"' | '\'' | '\\') || format!("a{c}").escape_debug().count() == 2
 }
 
 #[cfg(test)]

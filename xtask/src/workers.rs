@@ -95,6 +95,15 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// Does something when it is dropped, also by a panic: a scope waits for its threads, and they for what ends them.
+pub(crate) struct AtEnd<F: FnMut()>(pub F);
+
+impl<F: FnMut()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicU32;
@@ -151,6 +160,26 @@ mod tests {
         check(failed("disk"), Ok(1), &["no disk"]);
         check(Ok(1), failed("engine"), &["no engine"]);
         check(failed("disk"), failed("engine"), &["no disk", "no engine"]);
+    }
+
+    #[test]
+    fn a_panic_ends_the_thread_that_waits_for_the_end() {
+        let over = AtomicBool::new(false);
+        let hanging = std::time::Instant::now() + Duration::from_secs(20);
+        let work = || {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        assert!(Instant::now() < hanging, "nobody says that it is over");
+                        std::thread::yield_now();
+                    }
+                });
+                let _over = AtEnd(|| over.store(true, Ordering::Relaxed));
+                panic!("of the work");
+            })
+        };
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"of the work"));
     }
 
     #[test]

@@ -92,10 +92,32 @@ impl Workspace {
     }
 
     /// A temporary folder that disappears with its value; those of killed runs are swept by the next.
-    pub fn temporary(&self) -> Result<tempfile::TempDir> {
-        let folder = self.state_folder("tmp")?;
-        let prefix = format!("{}-", std::process::id());
-        Ok(tempfile::Builder::new().prefix(&prefix).tempdir_in(folder)?)
+    pub fn temporary(&self) -> Result<Temporary> {
+        let above = self.state_folder("tmp")?;
+        loop {
+            let folder = tempfile::tempdir_in(&above)?;
+            let lock = std::fs::File::open(folder.path());
+            // As with files: a sweep in another process may come between creation and lock.
+            if let Ok(lock) = lock
+                && rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+                && folder.path().exists()
+            {
+                return Ok(Temporary { folder, _lock: lock });
+            }
+        }
+    }
+
+    /// Removes the temporary folders whose locks died with their processes.
+    pub fn sweep_temporary(&self) -> Result<()> {
+        for entry in fs::read_dir(self.state_folder("tmp")?)? {
+            let path = entry?.path();
+            // What can't be opened is gone, or somebody else's.
+            let Ok(lock) = std::fs::File::open(&path) else { continue };
+            if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                let _ = std::fs::remove_dir_all(&path);
+            }
+        }
+        Ok(())
     }
 
     /// Nobody else works on the application, and nobody cleans. The locks die with their process.
@@ -155,6 +177,21 @@ fn create_private_folder(folder: &Path) -> Result<()> {
         fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
+}
+
+/// A temporary folder that is locked as long as its process lives: its PID would say nothing in another PID namespace, or
+/// once another process has it.
+#[derive(Debug)]
+pub struct Temporary {
+    folder: tempfile::TempDir,
+    _lock: std::fs::File,
+}
+
+impl Temporary {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
 }
 
 /// Creates a folder and those above it; each belongs to whom the one above belongs to.
@@ -262,5 +299,21 @@ mod tests {
         // The folders above are cargo's, or anybody's.
         assert_eq!(mode(&workspace.root) & 0o700, 0o700);
         assert_eq!(mode(&workspace.root), mode(&workspace.root.join("target")));
+    }
+
+    #[test]
+    fn a_temporary_folder_is_swept_once_its_lock_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(root.path().to_owned());
+        let living = workspace.temporary().unwrap();
+        fs::write(living.path().join("file"), "x").unwrap();
+        // As a killed run leaves it, whoever has its PID now.
+        let killed = living.path().with_file_name(format!("{}-killed", std::process::id()));
+        fs::create_dir_all(killed.join("of/a/build")).unwrap();
+        workspace.sweep_temporary().unwrap();
+        assert!(living.path().join("file").exists() && !killed.exists());
+        let path = living.path().to_owned();
+        drop(living);
+        assert!(!path.exists());
     }
 }

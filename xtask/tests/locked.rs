@@ -6,6 +6,9 @@ mod support {
 }
 
 use support::shop::{APP, Shop, said};
+use xtask::commands::pack;
+use xtask::rocks::Job;
+use xtask::way::{Packer, Way};
 
 /// After `change`, each command refuses with every phrase and changes nothing.
 #[track_caller]
@@ -182,4 +185,39 @@ fn gc_keeps_what_a_lock_names() {
     assert_eq!(shop.objects(), before);
     shop.succeed(&["clean", "--all"]);
     assert_eq!(shop.objects(), Vec::<String>::new());
+}
+
+#[test]
+fn the_checkpoint_rock_is_packed_again_after_gc_or_kept_where_it_cannot_be() {
+    let shop = Shop::new();
+    let mut lock = shop.lock();
+    let is_there = || shop.objects().contains(&lock.rocks.checkpoint.hex());
+    assert!(is_there());
+    shop.succeed(&["gc"]);
+    assert!(!is_there());
+    shop.with_job(|job| {
+        let again = pack::checkpoint_from_pin(job, &lock).unwrap();
+        assert_eq!(again.manifest, lock.rocks.checkpoint);
+    });
+    // rockcraft's rock is kept.
+    let native = lock.packer.name;
+    lock.packer.name = Packer::Rockcraft;
+    lock.write(&shop.lock_path()).unwrap();
+    let kept = shop.objects();
+    shop.succeed(&["gc"]);
+    assert_eq!(shop.objects(), kept);
+    // What would be another rock is none.
+    lock.packer.name = native;
+    lock.rocks.checkpoint = xtask::digest::Digest::of("another");
+    let refused = |job: &Job<'_>, phrase: &str| {
+        let error = pack::checkpoint_from_pin(job, &lock).unwrap_err().to_string();
+        assert!(error.contains(phrase) && error.contains("checkpoint shop --force"), "{error}");
+    };
+    shop.with_job(|job| {
+        refused(job, "but the pin says");
+        refused(
+            &Job { way: Way { packer: Packer::Rockcraft, ..job.way }, ..*job },
+            "rockcraft would make other bytes",
+        );
+    });
 }

@@ -12,6 +12,7 @@ use ureq::http::uri::PathAndQuery;
 use super::setting::Show;
 use super::{CracEngine, EngineChoice, Memory, PackerChoice, Profile};
 use crate::diagnostic::nearest;
+pub use crate::progress::is_printable;
 
 /// What is wrong with a value.
 #[derive(Debug)]
@@ -103,13 +104,6 @@ pub fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         Some(last) => format!("{} or {last}", names.join(", ")),
         None => String::new(),
     }
-}
-
-/// Whether a terminal shows `c` as a sign of its own, or as an accent of the one before.
-pub fn is_printable(c: char) -> bool {
-    // The standard library knows which characters are printable, but tells only through Debug. The letter
-    // before it keeps combining accents from counting as unprintable.
-    matches!(c, '"' | '\'' | '\\') || format!("a{c}").escape_debug().count() == 2
 }
 
 /// A name of the list.

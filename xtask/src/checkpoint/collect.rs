@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
 
+use crate::digest::Digest;
 use crate::lock::{DataFile, check_files};
 use crate::pack::metered::{Meter, Metered};
 use crate::process::Limit;
@@ -18,6 +19,8 @@ use crate::store::Store;
 /// Bytes of all files of a dump: more memory than a JVM that is worth restoring has. What a container sends beyond it
 /// would only fill the disk.
 const DATA_LIMIT: u64 = 64 << 30;
+/// Bytes of a file that is taken by itself: a jar, an archive of classes.
+pub(super) const FILE_LIMIT: u64 = 8 << 30;
 /// Bytes of everything else that is sent, all of which is held in memory: enough for twenty thousand files.
 const METADATA_LIMIT: u64 = 32 << 20;
 
@@ -121,6 +124,21 @@ pub fn read_tar(store: &Store, reader: impl Read) -> Result<Vec<DataFile>> {
     Ok(files)
 }
 
+/// Reads one file into the store.
+///
+/// # Errors
+/// Where it has more than `limit` bytes.
+pub(super) fn read_file(store: &Store, file: &str, reader: impl Read, limit: u64) -> Result<(Digest, u64)> {
+    let mut writer = store.writer()?;
+    let length = std::io::copy(&mut reader.take(limit + 1), &mut writer)?;
+    ensure!(
+        length <= limit,
+        "{file} has more than {}, which is this tool's limit",
+        ByteSize(limit).display().iec()
+    );
+    writer.commit()
+}
+
 /// The absolute form of a relative path that leads nowhere but down.
 fn plain(path: &[u8]) -> Result<String> {
     let text = std::str::from_utf8(path)
@@ -164,6 +182,17 @@ mod tests {
             builder.append(&header, body).unwrap();
         }
         builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let read = |length| read_file(&store, "/jars/shop.jar", std::io::repeat(7).take(length), 1024);
+        let (digest, size) = read(1024).unwrap();
+        assert!(size == 1024 && store.has(&digest, size));
+        let error = read(u64::MAX).unwrap_err().to_string();
+        assert_eq!(error, "/jars/shop.jar has more than 1.0 KiB, which is this tool's limit");
     }
 
     fn read(bytes: &[u8]) -> Result<Vec<DataFile>> {

@@ -61,6 +61,13 @@ pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) ->
 
 /// Makes what can be of the dumped memory a file that the restored process maps.
 fn remap(session: &Session, files: Vec<DataFile>, jvm: Option<&memory::Jvm>) -> Result<Vec<DataFile>> {
+    if let Some(library) = memory::counts_on_zeros(&session.store, &files)? {
+        session.progress.warn(&format!(
+            "{library} is in the process: an allocator that takes memory given back to the kernel for zeros, which is not so of \
+             a mapped file; memory is read at a restore (as with checkpoint.memory = \"read\")"
+        ));
+        return Ok(files);
+    }
     let memory::Remapped { files, mapped, read, dropped, unused } =
         memory::remap(&session.store, files, jvm)?;
     session.progress.say(&format!(

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 
+use super::collect::{FILE_LIMIT, read_file};
 use super::{Log, Start, failed};
 use crate::app::{App, Request};
 use crate::diagnostic::causes;
@@ -15,8 +16,9 @@ use crate::process::{Limit, TimedOut};
 use crate::render::SECCOMP;
 use crate::rock::Role;
 use crate::rocks::Job;
-use crate::runtime::{Container, ContainerSpec, Runtime};
+use crate::runtime::{Container, ContainerSpec, Publish, Published, Runtime};
 use crate::store::Store;
+use crate::workers::AtEnd;
 
 /// How often what was asked before a collection is asked again after it, at most.
 const SETTLED: u32 = 10;
@@ -45,27 +47,26 @@ pub fn with_running<T>(
     work: impl FnOnce(&Life<'_>) -> Result<T>,
 ) -> Result<T> {
     let Job { session, app, .. } = *job;
-    let publish = runtime.publish(app.http.port)?;
-    let port = publish.host.context("a port of this machine")?;
     let mut spec = spec(job, Role::Checkpoint, image)?;
-    spec.publish = vec![publish];
     spec.environment = extra.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
-    let asked = SystemTime::now();
-    let container = runtime.start(&spec)?;
+    let Published { container, host, port, asked } =
+        runtime.start_published(&spec, &Publish::anywhere(app.http.port))?;
     let log = Log::default();
     std::thread::scope(|scope| {
         let follower = scope.spawn(|| log.follow(&container, &app.name, &session.progress));
-        let client = Client::new(runtime.host(), port, app.limits.request);
-        let worked = ready(app, &container, &log, &client, asked).and_then(|start| {
-            session.progress.say(&format!(
-                "{} is up after {}",
-                app.name,
-                crate::progress::seconds(start.alone)
-            ));
-            work(&Life { app, container: &container, client, log: &log, start })
-        });
-        // Ends the log, and with it the follower.
-        container.stop(Duration::from_secs(1));
+        let client = Client::new(&host, port, app.limits.request);
+        let worked = {
+            // Ends the log, and with it the follower, for whom a panic in `work` would wait.
+            let _stopped = AtEnd(|| container.stop(Duration::from_secs(1)));
+            ready(app, &container, &log, &client, asked).and_then(|start| {
+                session.progress.say(&format!(
+                    "{} is up after {}",
+                    app.name,
+                    crate::progress::seconds(start.alone)
+                ));
+                work(&Life { app, container: &container, client, log: &log, start })
+            })
+        };
         log.finish(follower);
         worked.map_err(|error| match interrupt::received() {
             Some(_) => error,
@@ -149,11 +150,7 @@ pub fn warm_up(app: &App, client: &Client, ask: impl Fn(&Client, &Request) -> Re
 impl Life<'_> {
     /// Takes one file out of the container into the store.
     pub fn take_file(&self, store: &Store, file: &str, limit: &Limit) -> Result<(Digest, u64)> {
-        self.container.exec_pipe(&["cat", file], limit, |reader| {
-            let mut writer = store.writer()?;
-            std::io::copy(reader, &mut writer)?;
-            writer.commit()
-        })
+        self.container.exec_pipe(&["cat", file], limit, |reader| read_file(store, file, reader, FILE_LIMIT))
     }
 
     /// Sends the warm-up requests.

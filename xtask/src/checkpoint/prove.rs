@@ -1,7 +1,5 @@
 //! A restored application, and the proof that it is the one that was dumped: its PID and its answers.
 
-use std::time::SystemTime;
-
 use anyhow::{Context, Result, ensure};
 
 use super::life::spec;
@@ -14,7 +12,7 @@ use crate::interrupt;
 use crate::process::Limit;
 use crate::rock::Role;
 use crate::rocks::Job;
-use crate::runtime::{Container, Mount, Publish, Runtime};
+use crate::runtime::{Container, Mount, Publish, Published, Runtime};
 
 /// What a container of a restore rock has to do with this machine.
 #[derive(Default)]
@@ -74,17 +72,10 @@ fn start_within<'a>(
 ) -> Result<Running<'a>> {
     let app = job.app;
     let mut spec = spec(job, Role::Restore, image)?;
-    let publish = match outside.publish {
-        Some(publish) => publish,
-        None => runtime.publish(app.http.port)?,
-    };
-    let port = publish.host.context("a port of this machine")?;
-    let host = runtime.reach(&publish).to_owned();
-    spec.publish = vec![publish];
     spec.detached = outside.detached;
     spec.mounts = outside.mounts;
-    let asked = SystemTime::now();
-    let container = runtime.start(&spec)?;
+    let publish = outside.publish.unwrap_or(Publish::anywhere(app.http.port));
+    let Published { container, host, port, asked } = runtime.start_published(&spec, &publish)?;
     let client = Client::new(&host, port, app.limits.request);
     match client.wait_for(&app.http.ready, limit, || container.alive()) {
         Ok(up) => {

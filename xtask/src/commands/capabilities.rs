@@ -8,7 +8,6 @@ use crate::checkpoint::{Running, prove_same, start_restored};
 use crate::cli::{Capabilities, Global};
 use crate::diagnostic::causes;
 use crate::engine::Capability;
-use crate::host;
 use crate::interrupt;
 use crate::lock::{Lock, LockedCapabilities, LockedRocks, LockedSystemCalls};
 use crate::render::Templates;
@@ -44,12 +43,7 @@ pub fn run(session: &Session, arguments: &Capabilities, global: &Global) -> Resu
             global,
         );
     }
-    super::fits(session, &lock, false)?;
-    host::ensure(&host::for_restore(session), global.install, &session.progress)?;
-    let _alone = session.workspace.exclusive(&app.name)?;
-    let runtime = Runtime::connect(session.runtime)?;
-    runtime.sweep()?;
-    super::sweep(session)?;
+    let (_alone, runtime) = super::ready_to_restore(session, &app, &lock, global)?;
     let job = super::pinned_job(session, &app, &templates, &lock, global)?;
     // What the pin refuses is found anew.
     let job = if arguments.system_calls { Job { refused: &[], ..job } } else { job };

@@ -11,7 +11,9 @@ use crate::app;
 use crate::cli::{Gc, Global};
 use crate::digest::Digest;
 use crate::lock::Lock;
+use crate::pack::import;
 use crate::session::Session;
+use crate::way::Packer;
 
 /// How much went.
 #[derive(Debug, Default, Clone, Copy)]
@@ -76,6 +78,12 @@ fn pinned(session: &Session, keep: &[PathBuf]) -> Result<BTreeSet<Digest>> {
         kept.extend(lock.objects().iter().map(|object| object.digest));
         // Of a rock that is not complete, the rest is worth nothing.
         kept.extend(lock.rock(&session.store).unwrap_or_default().iter().map(|object| object.digest));
+        // `bench` starts the other one, which only the native packer can make again.
+        if lock.packer.name == Packer::Rockcraft
+            && let Ok(image) = import::read_image(&session.store, &lock.rocks.checkpoint)
+        {
+            kept.extend(image.blobs().into_iter().map(|(digest, _)| digest));
+        }
     }
     Ok(kept)
 }

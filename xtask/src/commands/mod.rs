@@ -39,7 +39,7 @@ mod guide;
 mod list;
 mod man;
 mod new;
-mod pack;
+pub mod pack;
 mod pull;
 mod push;
 mod render;
@@ -178,6 +178,23 @@ fn fits(session: &Session, lock: &Lock, force: bool) -> Result<()> {
     )
 }
 
+/// This machine and its container engine, ready to restore a pin; nobody else works on the application as long as the first
+/// value lives.
+fn ready_to_restore(
+    session: &Session,
+    app: &App,
+    lock: &Lock,
+    global: &Global,
+) -> Result<([std::fs::File; 2], Runtime)> {
+    fits(session, lock, false)?;
+    host::ensure(&host::for_restore(session), global.install, &session.progress)?;
+    let alone = session.workspace.exclusive(&app.name)?;
+    let runtime = Runtime::connect(session.runtime)?;
+    runtime.sweep()?;
+    sweep(session)?;
+    Ok((alone, runtime))
+}
+
 /// What goes through the house in this run.
 fn job<'a>(
     session: &'a Session,
@@ -265,14 +282,5 @@ fn prepare_rock(session: &Session, app: &App, role: Role, image: &Image) -> Resu
 /// Removes temporary files of runs that were killed.
 pub fn sweep(session: &Session) -> Result<()> {
     session.store.sweep()?;
-    for entry in fs::read_dir(session.workspace.state_folder("tmp")?)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.split_once('-')).map(|(pid, _)| pid);
-        let alive = pid.is_some_and(|pid| Path::new("/proc").join(pid).exists());
-        if !alive {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-    Ok(())
+    session.workspace.sweep_temporary()
 }

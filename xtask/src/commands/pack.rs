@@ -87,6 +87,31 @@ pub fn from_pin(job: &Job<'_>, lock: &Lock) -> Result<Image> {
     Ok(image)
 }
 
+/// The checkpoint rock of a pin, which neither `gc` nor `pull` keeps where it can be packed again; an error unless it is the
+/// very rock that was pinned.
+pub fn checkpoint_from_pin(job: &Job<'_>, lock: &Lock) -> Result<Image> {
+    let app = &job.app.name;
+    if let Ok(image) = import::read_image(&job.session.store, &lock.rocks.checkpoint) {
+        return Ok(image);
+    }
+    ensure!(
+        job.way.packer == Packer::Native,
+        "the checkpoint rock of {app} is lost, and rockcraft would make other bytes of the same files; run \
+         `cargo xtask checkpoint {app} --force`, which makes a new pin"
+    );
+    let source = pinned_source(job, lock);
+    let image = rocks::checkpoint(&Job { source: &source, ..*job }, &parts_of(lock)?)?;
+    ensure!(
+        image.manifest == lock.rocks.checkpoint,
+        "the checkpoint rock of {app} would be {}, but the pin says {}; {}; run `cargo xtask checkpoint {app} --force`, which \
+         makes a new pin",
+        image.manifest,
+        lock.rocks.checkpoint,
+        changed(job, lock)
+    );
+    Ok(image)
+}
+
 /// The restore rock of a pin with a CRIU that has what the job grants, and no more.
 pub fn granted(job: &Job<'_>, lock: &Lock) -> Result<Image> {
     match job.way.packer {
@@ -99,11 +124,15 @@ pub fn granted(job: &Job<'_>, lock: &Lock) -> Result<Image> {
 
 /// The restore rock of a pin, packed natively.
 fn native(job: &Job<'_>, lock: &Lock) -> Result<Image> {
-    // The labels of a rock made from a local source name none, and so must those of its second packing.
-    let source =
-        if lock.source.local { Source::Jar { path: Default::default() } } else { job.app.source.clone() };
+    let source = pinned_source(job, lock);
     let repacked = Job { source: &source, ..*job };
     rocks::restore(&repacked, &parts_of(lock)?, &lock.data.files, &lock.data.mapped)
+}
+
+/// The source of the pinned rocks. The labels of rocks made from a local source name none, and so must those of their second
+/// packing.
+fn pinned_source(job: &Job<'_>, lock: &Lock) -> Source {
+    if lock.source.local { Source::Jar { path: Default::default() } } else { job.app.source.clone() }
 }
 
 /// Which inputs differ from the pin's, as far as this machine can tell.

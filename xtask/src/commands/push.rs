@@ -10,7 +10,7 @@ use crate::app::{self, App};
 use crate::cli::{Global, Push};
 use crate::diagnostic::InputError;
 use crate::lock::Lock;
-use crate::pack::{Blob, Image};
+use crate::pack::{Blob, Image, oci};
 use crate::remote::{self, Artifact, Pushed, Remote, Subject, pin};
 use crate::render::Templates;
 use crate::rock::Role;
@@ -121,7 +121,7 @@ fn push_rock(session: &Session, remote: &Remote, tag: &str, image: &Image, sbom:
                 annotations: BTreeMap::new(),
             }],
             subject: Some(Subject {
-                media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+                media_type: oci::MANIFEST.into(),
                 blob: Blob { digest: image.manifest, size: image.manifest_size },
             }),
         };

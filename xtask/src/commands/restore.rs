@@ -96,7 +96,9 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         println!("{} is stopped.", app.name);
         return Ok(());
     }
-    let code = container.exit_code()?.context("the container's end")?;
+    let code = container.exit_code()?.with_context(|| {
+        format!("the log of {} cannot be read any longer, though its container runs", app.name)
+    })?;
     if code != 0 {
         let wrong = format!("{} ended by itself, its container with exit code {code}", app.name);
         return Err(checkpoint::failed(&job, Role::Restore, container, &wrong, &log.tail()));

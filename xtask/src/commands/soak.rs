@@ -9,7 +9,6 @@ use crate::bench::Series;
 use crate::checkpoint::{Running, start_restored};
 use crate::cli::{self, Global};
 use crate::digest::Digest;
-use crate::host;
 use crate::interrupt;
 use crate::render::Templates;
 use crate::rock::Role;
@@ -29,12 +28,7 @@ pub fn run(session: &Session, arguments: &cli::Soak, global: &Global) -> Result<
         return Ok(());
     }
     let lock = super::pin(session, &app)?;
-    super::fits(session, &lock, false)?;
-    host::ensure(&host::for_restore(session), global.install, &session.progress)?;
-    let _alone = session.workspace.exclusive(&app.name)?;
-    let runtime = Runtime::connect(session.runtime)?;
-    runtime.sweep()?;
-    super::sweep(session)?;
+    let (_alone, runtime) = super::ready_to_restore(session, &app, &lock, global)?;
     let templates = Templates::read(&session.workspace.templates())?;
     let job = super::pinned_job(session, &app, &templates, &lock, global)?;
     let image = super::pack::from_pin(&job, &lock)?;

@@ -45,8 +45,10 @@ pub fn check_files(files: &[DataFile]) -> Result<()> {
     Ok(())
 }
 
-fn check_path(path: &str) -> Result<()> {
+/// Checks that a path is absolute, leads nowhere but down, and can stand in a layer.
+pub fn check_path(path: &str) -> Result<()> {
     ensure!(path.len() <= PATH_MAX, "a path of {} bytes is longer than Linux allows", path.len());
+    // A line feed in a PAX record breaks readers that take lines, the tar crate's own (0.4) among them.
     ensure!(!path.contains(char::is_control), "{path:?} holds a control character");
     let Some(relative) = path.strip_prefix('/') else { bail!("{path:?} is not absolute") };
     if let Some(part) = relative.split('/').find(|part| matches!(*part, "" | "." | "..")) {

@@ -35,6 +35,10 @@ pub(super) const PRESENT: u32 = 1 << 2;
 /// `mm_entry`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Mm {
+    #[prost(uint64, tag = "10")]
+    pub env_start: u64,
+    #[prost(uint64, tag = "11")]
+    pub env_end: u64,
     #[prost(message, repeated, tag = "14")]
     pub mappings: Vec<Mapping>,
 }
@@ -46,7 +50,9 @@ pub(super) struct Mapping {
     pub start: u64,
     #[prost(uint64, tag = "2")]
     pub end: u64,
-    /// Of a mapped file, its number in `files.img`.
+    /// Of a mapped file, where in it the mapping begins, and its number in `files.img`.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
     #[prost(uint64, tag = "4")]
     pub file: u64,
     #[prost(uint32, tag = "5")]
@@ -55,6 +61,13 @@ pub(super) struct Mapping {
     pub flags: u32,
     #[prost(uint32, tag = "7")]
     pub status: u32,
+}
+
+/// `pagemap_head`: the number in the name of `pages-N.img`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct PagemapHead {
+    #[prost(uint32, tag = "1")]
+    pub pages: u32,
 }
 
 /// `pagemap_entry`.
@@ -217,8 +230,7 @@ impl Images {
                 if images.contains_key(before.as_str()) { before } else { name }
             };
             let name = as_dumped(format!("mm-{pid}.img"));
-            let mut mm = decode::<Mm>(&name, &read(&name, MM_MAGIC)?)?;
-            let mm = mm.pop().with_context(|| format!("{name} is empty"))?;
+            let mm: Mm = first(&name, &read(&name, MM_MAGIC)?)?;
             let pages = format!("pagemap-{pid}.img");
             count(&page_ranges(&pages, &read(&pages, PAGEMAP_MAGIC)?)?);
             let pages = as_dumped(pages);
@@ -279,8 +291,14 @@ fn decode<M: Message + Default>(name: &str, bytes: &[u8]) -> Result<Vec<M>> {
     messages(name, bytes)?.iter().map(decode).collect()
 }
 
-/// The pages of a pagemap that are in this dump.
-fn page_ranges(name: &str, bytes: &[u8]) -> Result<Vec<PageRange>> {
+/// The first message of an image.
+pub(super) fn first<M: Message + Default>(name: &str, bytes: &[u8]) -> Result<M> {
+    let first = *messages(name, bytes)?.first().with_context(|| format!("{name} is empty"))?;
+    M::decode(first).with_context(|| format!("{name} cannot be read"))
+}
+
+/// The pages of a pagemap that are in this dump, in the order in which their bytes are.
+pub(super) fn page_ranges(name: &str, bytes: &[u8]) -> Result<Vec<PageRange>> {
     // The first message names the pages-N.img.
     let entries = messages(name, bytes)?.into_iter().skip(1);
     let mut ranges = Vec::new();

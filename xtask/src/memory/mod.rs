@@ -28,7 +28,7 @@ use crate::store::Store;
 pub use credentials::unburden;
 pub use images::are_there;
 use images::{Images, PageRange};
-pub use remap::{Jvm, MEMORY, Remapped, remap};
+pub use remap::{Jvm, MEMORY, Remapped, counts_on_zeros, remap};
 pub use whole::{Piece, Process, processes};
 
 /// What memory is used for.

@@ -10,7 +10,8 @@
 //! Java heap does not use ([`heap`]).
 //!
 //! What a JVM and its C library do with memory holds for a private mapping of a file too: they never count on
-//! `MADV_DONTNEED` to give zeros (HotSpot maps anew, glibc clears), and the rest of mmap(2) makes no difference.
+//! `MADV_DONTNEED` to give zeros (HotSpot maps anew, glibc clears), and the rest of mmap(2) makes no difference. Other
+//! allocators do count on it ([`counts_on_zeros`]): after the same call, a file's pages are what they were at the dump.
 
 mod mapping;
 mod pages;
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 
 use super::heap;
-use super::images::{self, AS_DUMPED, FILES_MAGIC, FOLDER, MM_MAGIC, PAGEMAP_MAGIC};
+use super::images::{self, AS_DUMPED, FILES_MAGIC, FOLDER, Images, MM_MAGIC, PAGEMAP_MAGIC};
 use super::wire::{Field, Value, fields, message, number, with_numbers};
 use crate::lock::DataFile;
 use crate::store::{Store, StoreWriter};
@@ -80,6 +81,25 @@ pub struct Jvm {
     pub path: String,
     /// What is in it.
     pub library: Vec<u8>,
+}
+
+/// Allocators to whom memory that was given back with `MADV_DONTNEED` is zeros, by a part of their libraries' names.
+const COUNT_ON_ZEROS: [&str; 3] = ["jemalloc", "tcmalloc", "mimalloc"];
+
+/// The path of an allocator that a process has mapped and that a mapped file would not do for. One that is linked into
+/// another program or library bears no name.
+///
+/// # Errors
+/// Where an image is missing or cannot be understood.
+pub fn counts_on_zeros(store: &Store, files: &[DataFile]) -> Result<Option<String>> {
+    let images = Images::read(store, files)?;
+    let mapped = images.processes.iter().flat_map(|process| &process.mappings);
+    let mut paths = mapped.filter_map(|mapping| images.files.get(&mapping.file));
+    let is_one = |path: &&String| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        COUNT_ON_ZEROS.iter().any(|part| name.contains(part))
+    };
+    Ok(paths.find(is_one).cloned())
 }
 
 /// Moves what can be mapped out of the images of a dump that the store has. What the heap of its `jvm` does not use is left

@@ -17,7 +17,7 @@ const RESERVED: u32 = 0x4022;
 
 /// A mapping of `size` bytes.
 fn mapping(start: u64, size: u64, protection: u32, flags: u32) -> Mapping {
-    Mapping { start, end: start + size, file: 0, protection, flags, status: 0x201 }
+    Mapping { start, end: start + size, protection, flags, status: 0x201, ..Mapping::default() }
 }
 
 fn mapped(start: u64, size: u64, file: u64) -> Mapping {
@@ -46,7 +46,7 @@ fn dump(mappings: Vec<Mapping>, pages: &[Pagemap], bytes: u64) -> Dump {
         ("core-7.img", vec![core(0x7f10_0000_8000).encode_to_vec()]),
         ("core-8.img", vec![Core { x86: None, aarch64: Some(arm) }.encode_to_vec()]),
         ("files.img", files),
-        ("mm-7.img", vec![Mm { mappings }.encode_to_vec()]),
+        ("mm-7.img", vec![Mm { mappings, ..Mm::default() }.encode_to_vec()]),
         ("pagemap-7.img", pagemap),
         ("pstree.img", vec![Process { pid: 7, threads: vec![7, 8] }.encode_to_vec()]),
     ];
@@ -266,7 +266,7 @@ proptest! {
     #[test]
     fn wild_mappings_are_survived(mappings in prop::collection::vec((any::<u64>(), any::<u64>(), 0..8_u32, any::<u32>(), any::<u32>()), 0..9)) {
         let files = BTreeMap::from([(2, "/jars/a.jsa".to_owned())]);
-        let mapping = |(start, end, protection, flags, status)| Mapping { start, end, file: 2, protection, flags, status };
+        let mapping = |(start, end, protection, flags, status)| Mapping { start, end, file: 2, protection, flags, status, ..Mapping::default() };
         let mappings: Vec<Mapping> = mappings.into_iter().map(mapping).collect();
         let found = kinds::kinds(&mappings, &files, &[1, u64::MAX]);
         prop_assert!(found.windows(2).all(|pair| pair[0].end <= pair[1].start));

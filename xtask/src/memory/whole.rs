@@ -7,7 +7,7 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use prost::Message;
 
-use super::images::{self, FILES_MAGIC, FOLDER, Images, MM_MAGIC, PAGEMAP_MAGIC, PRESENT};
+use super::images::{self, FILES_MAGIC, FOLDER, Images, MM_MAGIC, Mm, PAGEMAP_MAGIC, PageRange, PagemapHead};
 use super::remap::MEMORY;
 use super::{Kind, kinds};
 use crate::digest::Digest;
@@ -46,37 +46,6 @@ impl Process {
     }
 }
 
-/// `mm_entry`, as far as it is needed here.
-#[derive(Clone, PartialEq, Message)]
-struct Mm {
-    #[prost(uint64, tag = "10")]
-    env_start: u64,
-    #[prost(uint64, tag = "11")]
-    env_end: u64,
-    #[prost(message, repeated, tag = "14")]
-    mappings: Vec<Mapping>,
-}
-
-/// `vma_entry`.
-#[derive(Clone, PartialEq, Message)]
-struct Mapping {
-    #[prost(uint64, tag = "1")]
-    start: u64,
-    #[prost(uint64, tag = "2")]
-    end: u64,
-    #[prost(uint64, tag = "3")]
-    offset: u64,
-    #[prost(uint64, tag = "4")]
-    file: u64,
-}
-
-/// `pagemap_head`: the number in the name of `pages-N.img`.
-#[derive(Clone, PartialEq, Message)]
-struct Head {
-    #[prost(uint32, tag = "1")]
-    pages: u32,
-}
-
 /// The processes of a dump whose files the store has.
 ///
 /// # Errors
@@ -103,9 +72,7 @@ pub fn processes(store: &Store, files: &[DataFile]) -> Result<Vec<Process>> {
     });
     let process = |(pid, told): (&&str, &images::Memory)| -> Result<Process> {
         let name = format!("mm-{pid}.img");
-        let mm = read(&name, MM_MAGIC)?;
-        let first = *images::messages(&name, &mm)?.first().with_context(|| format!("{name} is empty"))?;
-        let mm = Mm::decode(first).with_context(|| format!("{name} cannot be read"))?;
+        let mm: Mm = images::first(&name, &read(&name, MM_MAGIC)?)?;
         let mut pieces = Vec::new();
         if let Some((number, file)) = memory {
             let object = file.sha256.context("a file without a digest")?;
@@ -135,23 +102,15 @@ fn read_pages(
 ) -> Result<Vec<Piece>> {
     let name = format!("pagemap-{pid}.img");
     let bytes = read(&name, PAGEMAP_MAGIC)?;
-    let messages = images::messages(&name, &bytes)?;
-    let (head, entries) = messages.split_first().with_context(|| format!("{name} is empty"))?;
-    let unread = || format!("{name} cannot be read");
-    let pages = format!("pages-{}.img", Head::decode(*head).with_context(unread)?.pages);
+    let pages = format!("pages-{}.img", images::first::<PagemapHead>(&name, &bytes)?.pages);
     let file = named.get(pages.as_str()).with_context(|| format!("{FOLDER}{pages} is missing"))?;
     let object = file.sha256.context("a file without a digest")?;
     let (mut pieces, mut offset) = (Vec::new(), 0_u64);
-    for entry in entries {
-        let entry = images::Pagemap::decode(*entry).with_context(unread)?;
-        if !entry.flags.map_or(!entry.in_parent, |flags| flags & PRESENT != 0) {
-            continue;
-        }
-        let count = if entry.pages > 0 { entry.pages } else { entry.pages_32.into() };
+    for PageRange { start, pages: count } in images::page_ranges(&name, &bytes)? {
         let bytes = count.checked_mul(page).filter(|bytes| offset.saturating_add(*bytes) <= file.size);
         let bytes = bytes.with_context(|| format!("{pages} ends before what {name} says is in it"))?;
-        let end = entry.start.checked_add(bytes).context("pages beyond the end of memory")?;
-        pieces.push(Piece { at: entry.start..end, object, offset, path: file.path.clone() });
+        let end = start.checked_add(bytes).context("pages beyond the end of memory")?;
+        pieces.push(Piece { at: start..end, object, offset, path: file.path.clone() });
         offset += bytes;
     }
     Ok(pieces)

@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tar::{EntryType, Header};
 
 use crate::digest::Digest;
 use crate::engine::Capability;
+use crate::lock::check_path;
 use crate::rock::{Entry, EntryKind};
 use crate::store::Store;
 
@@ -67,7 +68,7 @@ fn sort(entries: &[Entry]) -> Result<BTreeMap<&str, &Entry>> {
 
 fn check_entry(entry: &Entry) -> Result<()> {
     let Entry { path, mode, kind, capabilities, .. } = entry;
-    check_path(path)?;
+    check_path(path).context("a layer")?;
     ensure!(*mode <= 0o7777, "`{path}` has mode {mode:o}, which is more than permission bits");
     if let EntryKind::Link(target) = kind {
         ensure!(
@@ -80,25 +81,6 @@ fn check_entry(entry: &Entry) -> Result<()> {
         capabilities.is_empty() || matches!(kind, EntryKind::Bytes(_) | EntryKind::Object { .. }),
         "`{path}` is no file and cannot carry capabilities"
     );
-    Ok(())
-}
-
-fn check_path(path: &str) -> Result<()> {
-    let Some(relative) = path.strip_prefix('/') else {
-        bail!("path `{}` in a layer is not absolute", path.escape_debug());
-    };
-    let hostile = |part: &str| {
-        // `.wh.x` is no file to OCI: it deletes `x` of the layers below. A line feed in a PAX record breaks
-        // readers that take lines, the tar crate's own (0.4) among them.
-        matches!(part, "" | "." | "..") || part.starts_with(".wh.") || part.contains(char::is_control)
-    };
-    if let Some(part) = relative.split('/').find(|part| hostile(part)) {
-        bail!(
-            "path `{}` in a layer has the component `{}`, which is not allowed",
-            path.escape_debug(),
-            part.escape_debug()
-        );
-    }
     Ok(())
 }
 

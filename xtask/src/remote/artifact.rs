@@ -147,7 +147,7 @@ mod tests {
             annotations: (0..8).map(|n| (format!("example.{n}"), n.to_string())).collect(),
             parts: vec![part("checkpoint.lock", "pin"), part("run/pages-1.img", "pages")],
             subject: Some(Subject {
-                media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+                media_type: oci::MANIFEST.into(),
                 blob: Blob { digest: Digest::of("image"), size: 5 },
             }),
         }

@@ -18,7 +18,7 @@ use super::MANIFEST_LIMIT;
 use crate::digest::Digest;
 use crate::interrupt;
 use crate::pack::Blob;
-use crate::pack::oci::{REF_NAME, canonical_json};
+use crate::pack::oci::{self, REF_NAME, SCHEMA_VERSION, canonical_json};
 use crate::process::Limit;
 use crate::progress::Progress;
 use crate::store::Store;
@@ -31,7 +31,6 @@ const INDEX_LIMIT: u64 = 4 << 20;
 const LOCK: &str = "index.lock";
 /// What is in a layout of ours.
 const OURS: [&str; 5] = ["blobs", "partial", "index.json", LOCK, "oci-layout"];
-const IMAGE_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// An OCI image layout in a folder, or the place for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,9 +141,10 @@ impl Folder {
             .with_context(|| format!("{} is no OCI image layout", self.path.display()))?;
         let layout: Value = serde_json::from_slice(&text).unwrap_or_default();
         ensure!(
-            layout["imageLayoutVersion"] == "1.0.0",
-            "{} is not of the version of OCI image layouts that is known here, 1.0.0",
-            marker.display()
+            layout["imageLayoutVersion"] == oci::LAYOUT_VERSION,
+            "{} is not of the version of OCI image layouts that is known here, {}",
+            marker.display(),
+            oci::LAYOUT_VERSION
         );
         for name in ["blobs", "blobs/sha256", "partial"] {
             let path = self.path.join(name);
@@ -165,8 +165,8 @@ impl Folder {
         let _lock = self.lock()?;
         let mut index = self.index()?.unwrap_or_else(|| {
             json!({
-                "schemaVersion": 2,
-                "mediaType": "application/vnd.oci.image.index.v1+json",
+                "schemaVersion": SCHEMA_VERSION,
+                "mediaType": oci::INDEX,
                 "manifests": [],
             })
         });
@@ -228,7 +228,7 @@ fn named(entry: &Value) -> Option<&str> {
 fn entry(tag: &str, blob: &Blob, bytes: &[u8]) -> Result<Value> {
     let manifest: Value = serde_json::from_slice(bytes).context("the manifest is no JSON")?;
     let mut entry = json!({
-        "mediaType": manifest["mediaType"].as_str().unwrap_or(IMAGE_MANIFEST),
+        "mediaType": manifest["mediaType"].as_str().unwrap_or(oci::MANIFEST),
         "digest": blob.digest,
         "size": blob.size,
         "annotations": { REF_NAME: tag },

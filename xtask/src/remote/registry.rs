@@ -16,13 +16,12 @@ use super::client::{Ask, Client, Content, Failure, retry, shown};
 use super::partial::Partial;
 use super::reference::Origin;
 use super::{MANIFEST_LIMIT, Registry};
-use crate::pack::Blob;
+use crate::pack::{Blob, oci};
 use crate::process::Limit;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::workers::{each, lock};
 
-const IMAGE_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const BYTES: &str = "application/octet-stream";
 /// What arrives is read and written so many bytes at a time.
 const BUFFER: usize = 1 << 20;
@@ -48,7 +47,7 @@ impl Registry {
         };
         each(blobs, self.settings.limits.workers, || client.stop(), send)?;
         let kind: Value = serde_json::from_slice(manifest).context("the manifest is no JSON")?;
-        let kind = kind["mediaType"].as_str().unwrap_or(IMAGE_MANIFEST);
+        let kind = kind["mediaType"].as_str().unwrap_or(oci::MANIFEST);
         let ask = Ask {
             method: Method::PUT,
             uri: client.uri(&format!("manifests/{tag}"))?,
@@ -64,7 +63,7 @@ impl Registry {
     pub(super) fn manifest(&self, tag_or_digest: &str) -> Result<Vec<u8>> {
         let client = Client::new(self, "pull")?;
         let uri = client.uri(&format!("manifests/{tag_or_digest}"))?;
-        let headers = headers(&[(ACCEPT, IMAGE_MANIFEST)])?;
+        let headers = headers(&[(ACCEPT, oci::MANIFEST)])?;
         let ask = Ask { method: Method::GET, uri, headers, content: Content::Nothing, bytes: MANIFEST_LIMIT };
         retry(&self.settings, || {
             let mut response = client.expect(&ask, &[StatusCode::OK])?;

@@ -1,7 +1,7 @@
 //! A running container: its log, its end, programs inside it.
 
 use std::io::Read;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
@@ -58,22 +58,14 @@ impl Container<'_> {
     }
 
     /// Follows the log until the container has ended, or until it is `enough`.
-    pub fn follow(&self, enough: &AtomicBool, mut on_line: impl FnMut(&str)) -> Result<()> {
-        let mut seen = 0;
-        let following = self.runtime.command(["logs", "--follow", &self.name]);
-        process::follow(following, enough, |line| {
-            seen += 1;
-            on_line(line);
-        })?;
-        // podman 4.3.1 can end with its container before it has read the last lines.
-        let mut number = 0;
-        process::follow(self.runtime.command(["logs", &self.name]), enough, |line| {
-            number += 1;
-            if number > seen {
-                on_line(line);
-            }
-        })
-        .map(drop)
+    pub fn follow(&self, enough: &AtomicBool, on_line: impl FnMut(&str)) -> Result<()> {
+        let read = |words: &[&str], on_line: &mut dyn FnMut(&str)| {
+            let mut command = self.runtime.command(["logs"]);
+            command.args(words).arg(&self.name);
+            process::follow(command, enough, on_line).map(drop)
+        };
+        let ended = || !matches!(self.exit_code(), Ok(None));
+        follow_on(read, ended, enough, on_line)
     }
 
     /// An error once it has ended, or is gone.
@@ -153,6 +145,36 @@ impl Drop for Container<'_> {
     }
 }
 
+/// Reads a log, each time from its beginning, until it has `ended`. A `logs --follow` may end long before that: its file was
+/// rotated away, or somebody killed it.
+fn follow_on(
+    read: impl Fn(&[&str], &mut dyn FnMut(&str)) -> Result<()>,
+    ended: impl Fn() -> bool,
+    enough: &AtomicBool,
+    mut on_line: impl FnMut(&str),
+) -> Result<()> {
+    const PAUSE: Duration = Duration::from_millis(500);
+    let mut seen = 0;
+    let mut pass = |words: &[&str]| {
+        let mut number = 0;
+        read(words, &mut |line| {
+            number += 1;
+            if number > seen {
+                seen = number;
+                on_line(line);
+            }
+        })
+    };
+    loop {
+        pass(&["--follow"])?;
+        if enough.load(Ordering::Relaxed) || ended() {
+            // podman 4.3.1 can end with its container before it has read the last lines.
+            return pass(&[]);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// An RFC 3339 time with any offset.
 fn parse_time(text: &str) -> Option<SystemTime> {
     let (date_time, zone) = match text.strip_suffix('Z') {
@@ -171,7 +193,26 @@ fn parse_time(text: &str) -> Option<SystemTime> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    #[test]
+    fn a_log_that_breaks_off_is_followed_again_and_no_line_comes_twice() {
+        let passes = RefCell::new(Vec::new());
+        let all = ["a", "b", "c", "d", "e"];
+        let read = |words: &[&str], on_line: &mut dyn FnMut(&str)| {
+            passes.borrow_mut().push(words.concat());
+            let number = [2, 2, 4, 5][passes.borrow().len() - 1];
+            all[..number].iter().for_each(|line| on_line(line));
+            Ok(())
+        };
+        let ended = || passes.borrow().len() == 3;
+        let mut lines = Vec::new();
+        follow_on(read, ended, &AtomicBool::new(false), |line| lines.push(line.to_owned())).unwrap();
+        assert_eq!(lines, all);
+        assert_eq!(passes.into_inner(), ["--follow", "--follow", "--follow", ""]);
+    }
 
     #[test]
     fn reads_times_of_any_zone() {

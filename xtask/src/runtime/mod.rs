@@ -4,7 +4,7 @@
 use std::fmt;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
@@ -15,9 +15,11 @@ mod arguments;
 mod container;
 mod copy;
 mod image;
+mod port;
 
 pub use arguments::{ContainerSpec, Mount, Publish};
 pub use container::Container;
+pub use port::free_port;
 
 /// Label of every container of ours: `PID-STARTTIME` of the run that removes it, or `detached`.
 pub const OWNER: &str = "dev.xtask.owner";
@@ -52,6 +54,19 @@ pub struct Runtime {
     pub kind: Kind,
     /// Where a port that it publishes is reached: this machine, or that of a remote Docker.
     host: String,
+}
+
+/// A container that this machine reaches by a port.
+#[derive(Debug)]
+pub struct Published<'a> {
+    /// It.
+    pub container: Container<'a>,
+    /// Where a client of this machine finds it.
+    pub host: String,
+    /// At which port.
+    pub port: u16,
+    /// When the engine was asked for it.
+    pub asked: SystemTime,
 }
 
 impl Runtime {
@@ -112,20 +127,6 @@ impl Runtime {
         &self.host
     }
 
-    /// A free port that leads to `container`, on the loopback address unless the engine is on another machine.
-    pub fn publish(&self, container: u16) -> Result<Publish> {
-        let mut publish = Publish { host: Some(free_port()?), ..Publish::anywhere(container) };
-        if self.is_remote() {
-            publish.address = "0.0.0.0".into();
-        }
-        Ok(publish)
-    }
-
-    /// Where a client of this machine finds what is published so.
-    pub fn reach<'p>(&'p self, publish: &'p Publish) -> &'p str {
-        if self.is_remote() { &self.host } else { publish.reachable() }
-    }
-
     /// Whether the engine's containers run on another machine.
     pub fn is_remote(&self) -> bool {
         self.host != "127.0.0.1"
@@ -140,6 +141,21 @@ impl Runtime {
         let arguments = spec.arguments(self.kind, &["run", "--detach"], &container.name, &owned(spec)?);
         process::read(self.command(arguments), &start_limit()).map_err(|error| self.explain(error, spec))?;
         Ok(container)
+    }
+
+    /// As [`Runtime::start`], with a port of this machine: without a wish a free one, on the loopback address unless the
+    /// engine is on another machine.
+    pub fn start_published(&self, spec: &ContainerSpec, publish: &Publish) -> Result<Published<'_>> {
+        port::on_port(publish.host, |port| {
+            let mut here = Publish { host: Some(port), ..publish.clone() };
+            if publish.host.is_none() && self.is_remote() {
+                here.address = "0.0.0.0".into();
+            }
+            let host = if self.is_remote() { &self.host } else { here.reachable() }.to_owned();
+            let spec = ContainerSpec { publish: vec![here], ..spec.clone() };
+            let asked = SystemTime::now();
+            Ok(Published { container: self.start(&spec)?, host, port, asked })
+        })
     }
 
     /// A container that is removed even where the engine fails after creating it.
@@ -206,7 +222,7 @@ impl Runtime {
     fn explain(&self, error: anyhow::Error, spec: &ContainerSpec) -> anyhow::Error {
         let text = format!("{error:#}");
         let ports: Vec<String> = spec.publish.iter().map(|publish| publish.to_string()).collect();
-        if text.contains("address already in use") || text.contains("port is already allocated") {
+        if port::in_use(&text) {
             return anyhow!(
                 "port {} of this machine is in use; choose another with `--publish PORT:{}`\n{text}",
                 ports.join(", "),
@@ -266,13 +282,6 @@ fn remote_host(endpoint: &str) -> Option<String> {
     };
     let here = ["", "localhost", "127.0.0.1", "[::1]"].contains(&host.as_str());
     (!here).then_some(host)
-}
-
-/// A port of the loopback address that nobody uses right now.
-pub fn free_port() -> Result<u16> {
-    let listener =
-        std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port on the loopback address")?;
-    Ok(listener.local_addr()?.port())
 }
 
 #[cfg(test)]

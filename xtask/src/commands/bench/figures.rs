@@ -1,6 +1,6 @@
 //! What is gathered in a run, start by start.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use fs_err as fs;
@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::lock::Lock;
 use crate::rock::Role;
 use crate::rocks::Job;
-use crate::runtime::Runtime;
+use crate::runtime::{Publish, Published, Runtime};
 
 /// How many instances of each kind are looked at more closely once they were timed: half of them for their memory, half
 /// for the requests they answer.
@@ -165,9 +165,8 @@ impl<'a> Figures<'a> {
         spec.title = format!("{}-empty", self.job.app.name);
         spec.entrypoint = Some("/bin/sleep".into());
         spec.words = vec!["60".into()];
-        spec.publish = vec![self.runtime.publish(self.job.app.http.port)?];
-        let asked = SystemTime::now();
-        let container = self.runtime.start(&spec)?;
+        let publish = Publish::anywhere(self.job.app.http.port);
+        let Published { container, asked, .. } = self.runtime.start_published(&spec, &publish)?;
         self.empty.push(asked.elapsed().unwrap_or_default());
         drop(container);
         let started = Instant::now();

@@ -14,8 +14,8 @@ use crate::interrupt;
 use crate::process::Limit;
 use crate::rock::Role;
 use crate::rocks::Job;
-use crate::runtime::{Container, ContainerSpec, Runtime};
-use crate::workers::lock;
+use crate::runtime::{Container, ContainerSpec, Publish, Published, Runtime};
+use crate::workers::{AtEnd, lock};
 
 /// An application that has answered twice: `ready`, and the first request of its warm-up.
 pub struct Instance<'a> {
@@ -45,17 +45,14 @@ impl<'a> Instance<'a> {
     ) -> Result<Instance<'a>> {
         let app = job.app;
         let mut spec = spec(job, role, image)?;
-        let publish = runtime.publish(app.http.port)?;
-        let port = publish.host.context("a port of this machine")?;
-        spec.publish = vec![publish];
         change(&mut spec);
         let limit = match role {
             Role::Checkpoint => Limit::new("limits.ready", app.limits.ready),
             Role::Restore => Limit::new("limits.restore", app.limits.restore),
         };
-        let client = Client::new(runtime.host(), port, app.limits.request);
-        let asked = SystemTime::now();
-        let container = runtime.start(&spec)?;
+        let Published { container, host, port, asked } =
+            runtime.start_published(&spec, &Publish::anywhere(app.http.port))?;
+        let client = Client::new(&host, port, app.limits.request);
         let answers = || {
             let up = watched(&container, |alive| client.wait_for(&app.http.ready, &limit, alive))?;
             let sent = Instant::now();
@@ -99,9 +96,9 @@ fn watched<T>(
                 asked = Instant::now();
             }
         });
-        let waited = wait(&mut || lock(&end).take().map_or(Ok(()), Err));
-        over.store(true, Ordering::Relaxed);
-        waited
+        // Also after a panic, which would wait for the thread.
+        let _over = AtEnd(|| over.store(true, Ordering::Relaxed));
+        wait(&mut || lock(&end).take().map_or(Ok(()), Err))
     })
 }
 

@@ -4,20 +4,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fs_err as fs;
 
 use crate::app;
 use crate::bench::{self, Bench, Machine, SCHEMA};
 use crate::cli::{self, Global};
-use crate::host;
+use crate::diagnostic::causes;
 use crate::interrupt;
 use crate::lock::{Host, Lock};
 use crate::memory;
-use crate::pack::import;
 use crate::render::Templates;
 use crate::rock::Role;
-use crate::runtime::Runtime;
 use crate::session::Session;
 use crate::workspace::write_whole;
 
@@ -42,21 +40,55 @@ pub fn run(session: &Session, arguments: &cli::Bench, global: &Global) -> Result
     // Read before half an hour is spent.
     let earlier = arguments.baseline.as_deref().map(Bench::read).transpose()?;
     let lock = super::pin(session, &app)?;
-    super::fits(session, &lock, false)?;
-    host::ensure(&host::for_restore(session), global.install, &session.progress)?;
-    let _alone = session.workspace.exclusive(&app.name)?;
-    let runtime = Runtime::connect(session.runtime)?;
-    runtime.sweep()?;
+    let (_alone, runtime) = super::ready_to_restore(session, &app, &lock, global)?;
     let templates = Templates::read(&session.workspace.templates())?;
     let job = super::pinned_job(session, &app, &templates, &lock, global)?;
     let restorer = super::pack::from_pin(&job, &lock)?;
     let restorer = super::load(session, &runtime, &app, Role::Restore, &restorer)?;
-    let checkpointer = import::read_image(&session.store, &lock.rocks.checkpoint).with_context(|| {
-        format!("the checkpoint rock is no longer in the store; run `cargo xtask checkpoint {}`", app.name)
-    })?;
+    let checkpointer = super::pack::checkpoint_from_pin(&job, &lock)?;
     let checkpointer = super::load(session, &runtime, &app, Role::Checkpoint, &checkpointer)?;
 
     let mut figures = Figures::new(&job, &runtime, &lock, Images { checkpointer, restorer });
+    let gathered = gather(session, arguments, &mut figures);
+    let started = figures.cold_starts() + figures.restores();
+    let mut bench = Bench {
+        schema: SCHEMA,
+        app: app.name.clone(),
+        measured: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        data: lock.data.tree.to_string(),
+        data_bytes: lock.data.files.iter().map(|file| file.size).sum(),
+        runtime: runtime.kind.to_string(),
+        host: Host::this()?,
+        machine: Machine::this(),
+        series: Vec::new(),
+        stages: Vec::new(),
+        // An engine other than CRIU has images of its own form.
+        memory: memory::regions(&session.store, &lock).map(|found| by_kind(&found)).unwrap_or_default(),
+        resident: Vec::new(),
+        rates: Vec::new(),
+    };
+    figures.into_bench(&mut bench);
+    if let Err(error) = gathered {
+        if started > 0 {
+            let path = keep_incomplete(session, &bench, &error)?;
+            let path = session.workspace.relative(&path);
+            session.progress.warn(&format!("what was measured until then, {started} starts, is in {path}"));
+        }
+        return Err(error);
+    }
+    let kept = keep(session, &templates, &bench, earlier.as_ref())?;
+    println!("{}\n", bench.markdown(earlier.as_ref()));
+    for path in kept {
+        println!("{}", session.workspace.relative(&path));
+    }
+    if let Some(ratio) = bench.headline() {
+        println!("{} is back {ratio:.1} times as fast (medians).", bench.app);
+    }
+    arguments.fail_below.map_or(Ok(()), |least| bench.at_least(least).map(drop))
+}
+
+/// Starts and restores in turn.
+fn gather(session: &Session, arguments: &cli::Bench, figures: &mut Figures<'_>) -> Result<()> {
     let steps = arguments.restores.max(arguments.cold);
     for number in 0..steps {
         interrupt::check()?;
@@ -77,32 +109,24 @@ pub fn run(session: &Session, arguments: &cli::Bench, global: &Global) -> Result
         }
         session.progress.say(&format!("{} of {steps}", number + 1));
     }
-    let mut bench = Bench {
-        schema: SCHEMA,
-        app: app.name.clone(),
-        measured: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        data: lock.data.tree.to_string(),
-        data_bytes: lock.data.files.iter().map(|file| file.size).sum(),
-        runtime: runtime.kind.to_string(),
-        host: Host::this()?,
-        machine: Machine::this(),
-        series: Vec::new(),
-        stages: Vec::new(),
-        // An engine other than CRIU has images of its own form.
-        memory: memory::regions(&session.store, &lock).map(|found| by_kind(&found)).unwrap_or_default(),
-        resident: Vec::new(),
-        rates: Vec::new(),
-    };
-    figures.into_bench(&mut bench);
-    let kept = keep(session, &templates, &bench, earlier.as_ref())?;
-    println!("{}\n", bench.markdown(earlier.as_ref()));
-    for path in kept {
-        println!("{}", session.workspace.relative(&path));
-    }
-    if let Some(ratio) = bench.headline() {
-        println!("{} is back {ratio:.1} times as fast (medians).", bench.app);
-    }
-    arguments.fail_below.map_or(Ok(()), |least| bench.at_least(least).map(drop))
+    Ok(())
+}
+
+/// The figures of a run that broke off, under a name of their own: the last whole report stays what it is.
+fn keep_incomplete(session: &Session, bench: &Bench, error: &anyhow::Error) -> Result<PathBuf> {
+    let path = session.workspace.state_folder("reports")?.join(format!("{}-bench-incomplete.md", bench.app));
+    write_whole(&path, incomplete(bench, error)?.as_bytes(), 0o644)?;
+    Ok(path)
+}
+
+/// A page that says first that it is incomplete, and why; then the tables, and every figure.
+fn incomplete(bench: &Bench, error: &anyhow::Error) -> Result<String> {
+    let why = causes(error).replace('\n', "\n> ");
+    let figures = serde_json::to_string(bench)?;
+    Ok(format!(
+        "> **Incomplete.** The run broke off: {why}\n\n{}\n\n```json\n{figures}\n```\n",
+        bench.markdown(None)
+    ))
 }
 
 /// The figures for programs, and for people in three forms.
@@ -136,4 +160,35 @@ fn by_kind(regions: &[memory::Region]) -> BTreeMap<String, u64> {
 fn pages(lock: &Lock) -> impl Iterator<Item = &crate::lock::DataFile> {
     let is_memory = |path: &str| path == memory::MEMORY || path.starts_with("/checkpoint-data/pages-");
     lock.data.files.iter().filter(move |file| is_memory(&file.path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{COLD, Series};
+
+    #[test]
+    fn a_run_that_broke_off_keeps_its_figures_and_says_so() {
+        let bench = Bench {
+            schema: SCHEMA,
+            app: "shop".into(),
+            measured: "2026-11-28T01:00:00Z".into(),
+            data: "sha256:0".into(),
+            data_bytes: 1,
+            runtime: "podman".into(),
+            host: Host::this().unwrap(),
+            machine: Machine::default(),
+            series: vec![Series { name: COLD.into(), millis: vec![5000.0, 5200.0] }],
+            stages: Vec::new(),
+            memory: BTreeMap::new(),
+            resident: Vec::new(),
+            rates: Vec::new(),
+        };
+        let page = incomplete(&bench, &anyhow::anyhow!("shop was not restored\nits log is empty")).unwrap();
+        let (head, rest) = page.split_once("\n\n").unwrap();
+        assert_eq!(head, "> **Incomplete.** The run broke off: shop was not restored\n> its log is empty");
+        assert!(rest.contains("| 2 | 5000.0 |"), "{page}");
+        let figures = rest.split_once("```json\n").unwrap().1.trim_end_matches("\n```\n");
+        assert_eq!(serde_json::from_str::<Bench>(figures).unwrap(), bench);
+    }
 }

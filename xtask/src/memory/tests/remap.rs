@@ -64,13 +64,17 @@ fn images_of(all: &[Made]) -> Dump {
     put("mm-7.img", image(MM_MAGIC, &[message(&mm)]));
     put("pagemap-7.img", image(PAGEMAP_MAGIC, &pagemap));
     put("pages-1.img", pages);
-    let regular =
-        [field(1, 1), field(2, 0o2), field(3, 9), field(8, 4711), field(10, 0o100_755), field(11, 5)];
-    let name = Field { number: 6, value: Value::Bytes(b"/usr/bin/java".to_vec()) };
-    let regular = message(&[&regular[..3], &[name], &regular[3..]].concat());
-    let file = [field(1, 1), field(2, 1), Field { number: 3, value: Value::Bytes(regular) }];
-    put("files.img", image(FILES_MAGIC, &[message(&file)]));
+    put("files.img", image(FILES_MAGIC, &[file(1, "/usr/bin/java")]));
     images
+}
+
+/// A regular file as `files.img` has it.
+fn file(id: u64, path: &str) -> Vec<u8> {
+    let regular =
+        [field(1, id), field(2, 0o2), field(3, 9), field(8, 4711), field(10, 0o100_755), field(11, 5)];
+    let name = Field { number: 6, value: Value::Bytes(path.into()) };
+    let regular = message(&[&regular[..3], &[name], &regular[3..]].concat());
+    message(&[field(1, 1), field(2, id), Field { number: 3, value: Value::Bytes(regular) }])
 }
 
 /// What an address holds: bytes, or a page of a file that was not written to.
@@ -217,6 +221,26 @@ fn guarded_memory_stays() {
     let remapped = remap(&store, stored(&store, &images), None).unwrap();
     assert_eq!((remapped.mapped, remapped.read, remapped.dropped), (0, 32 * SIZE, 0));
     assert!(!remapped.files.iter().any(|file| file.path == MEMORY));
+}
+
+#[test]
+fn an_allocator_that_counts_on_zeros_is_found_where_it_is_mapped() {
+    let check = |mapped: &str, open: &str, expected: Option<&str>| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let mut images = images_of(&[Made::new(0x10_0000, OF_FILE, &[(Some(7), 20)])]);
+        let listed = image(FILES_MAGIC, &[file(1, mapped), file(2, open)]);
+        images.iter_mut().find(|(name, _)| *name == "files.img").unwrap().1 = listed;
+        let found = counts_on_zeros(&store, &stored(&store, &images)).unwrap();
+        assert_eq!(found.as_deref(), expected, "{mapped}");
+    };
+    let java = "/usr/bin/java";
+    for library in ["/usr/lib/libjemalloc.so.2", "/opt/libtcmalloc_minimal.so.4", "/tmp/libmimalloc.so"] {
+        check(library, java, Some(library));
+        check(java, library, None);
+    }
+    check("/jemalloc/libz.so.1", java, None);
+    check("/usr/lib/libmalloc.so", java, None);
 }
 
 fn any_made() -> impl Strategy<Value = Vec<Made>> {
