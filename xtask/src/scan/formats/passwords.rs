@@ -157,6 +157,9 @@ pub fn property(text: &[u8], at: usize) -> Found {
         }
         _ => return None,
     };
+    // What follows the string in the heap is no part of it.
+    let said = array(text, name).map_or(end, |said| name.saturating_add(said));
+    let end = if !json && (start + 1..end).contains(&said) { said } else { end };
     let value = text.get(start..end)?;
     let end = if !json && value.ends_with(b")") { end - 1 } else { end };
     let value = text.get(start..end)?;

@@ -334,6 +334,10 @@ fn the_length_of_an_array_ends_a_token() {
     let twice = [array(&token, b'i'), vec![0; 9], array(&token, 1)].concat();
     let found = scan_texts(&app(""), &[("memory", &twice)], &[]);
     assert_eq!((rules(&found), found.findings[0].count), (vec!["jwt"], 2), "{found:?}");
+    let line = "spring.mail.password=k7Rw-2mQx";
+    let twice = [array(line, b'i'), vec![0; 9], array(line, 1)].concat();
+    let found = scan_texts(&app(""), &[("memory", &twice)], &[]);
+    assert_eq!((rules(&found), found.findings[0].count), (vec!["property-password"], 2), "{found:?}");
     for text in
         [github("ghp_"), format!("npm_{}", drawn(36, 5, ALNUM)), format!("AKIA{}", drawn(16, 1, BASE32))]
     {
