@@ -44,8 +44,15 @@ pub struct Running<'a> {
 pub fn start_restored<'a>(job: &Job<'_>, runtime: &'a Runtime, image: &str, pid: u32) -> Result<Running<'a>> {
     let limit = Limit::new("limits.restore", job.app.limits.restore);
     let running = start_within(job, runtime, image, pid, Outside::default(), &limit)?;
-    running.came_up.restored(&job.app.name)?;
+    must_be_restored(job, &running.container, &running.came_up)?;
     Ok(running)
+}
+
+/// An error, with the cause and the kept log, where an application was started cold in place of the restore.
+pub fn must_be_restored(job: &Job<'_>, container: &Container<'_>, came_up: &CameUp) -> Result<()> {
+    came_up
+        .restored(&job.app.name)
+        .map_err(|error| failed(job, Role::Restore, container, &causes(&error), &container.tail()))
 }
 
 /// The same, whichever way it comes up.

@@ -66,7 +66,10 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
     let running = checkpoint::start(&job, &runtime, &name, lock.pid, outside)?;
     let (way, because) = match &running.came_up {
         CameUp::Restored => ("is back: restored", String::new()),
-        CameUp::Cold(reason) => ("is up: started cold", format!("\n  because: {reason}")),
+        CameUp::Cold(reason) => {
+            let why = checkpoint::why(&job, Role::Restore, &running.container, reason);
+            ("is up: started cold", format!("\n  because: {reason}\n{why}"))
+        }
     };
     let up = format!(
         "{} {way} in {} ({} with the container's own start): {address}{because}",
