@@ -62,7 +62,8 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         .step("load the restore rock", || super::load(session, &runtime, &app, Role::Restore, &image))?;
     let host = if runtime.is_remote() { runtime.host() } else { &publish.address };
     let address = format!("http://{host}:{}/", publish.host.unwrap_or(app.http.port));
-    let outside = Outside { publish: Some(publish), detached: arguments.detach, mounts };
+    let force_host = arguments.force_host;
+    let outside = Outside { publish: Some(publish), detached: arguments.detach, mounts, force_host };
     let running = checkpoint::start(&job, &runtime, &name, lock.pid, outside)?;
     let (way, because) = match &running.came_up {
         CameUp::Restored => ("is back: restored", String::new()),

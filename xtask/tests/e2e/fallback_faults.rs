@@ -105,6 +105,9 @@ pub fn faults(app: &str, lock: &Lock, work: &Path) -> Vec<Fault> {
     faults.push(data("the machine is younger than that of the dump", |dir| {
         edit(&dir.join("uptime"), |seconds| *seconds = b"9999999999\n".to_vec());
     }));
+    faults.push(data("the CPU lacks what that of the dump had", |dir| {
+        edit(&dir.join("cpu-flags"), |flags| flags.extend_from_slice(b"avx9"));
+    }));
     faults.push(data("inherit-fd is empty", |dir| edit(&dir.join("inherit-fd"), Vec::clear)));
     // Memory that CRIU takes as it is.
     faults.push(data("every 16th page of the memory is altered", |dir| {
