@@ -9,7 +9,7 @@ mod support {
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use support::workspace::Workspace;
 
@@ -285,6 +285,25 @@ fn completions_and_man_pages() {
             assert!(script.contains(command.get_name()), "{} is not in {shell}'s", command.get_name());
         }
     }
+    // Bash knows the applications of the workspace that it is in.
+    let check = |command: &str, word: &str, expected: &[&str]| {
+        let script = format!(
+            "source /dev/stdin\nCOMP_WORDS=(xtask {command} '{word}') COMP_CWORD=2\n             _xtask_applications xtask '{word}' {command}\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &script]).current_dir(workspace.root().join("templates")).stdin(Stdio::piped());
+        let mut child = bash.stdout(Stdio::piped()).spawn().unwrap();
+        let generated = workspace.run_unchanged("completions bash").stdout;
+        child.stdin.take().unwrap().write_all(generated.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let apps: Vec<&str> = said.lines().filter(|line| ["petclinic", "zipkin"].contains(line)).collect();
+        assert_eq!(apps, expected, "{command} {word}: {said}");
+    };
+    check("check", "", &["petclinic", "zipkin"]);
+    check("check", "z", &["zipkin"]);
+    check("list", "", &[]);
+    check("new", "", &[]);
     let folder = beside(&workspace).join("man");
     let ran = workspace.run_unchanged("man --output man");
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
