@@ -279,7 +279,7 @@ fn a_log_is_explained_with_the_line_to_change() {
     let line =
         support::apps::PETCLINIC.lines().position(|line| line.starts_with("java.version")).unwrap() + 1;
     let log = folder().join("ghost-file.log").display().to_string();
-    let place = format!("apps/petclinic/app.toml:{line}: `checkpoint.ghost-limit = \"1 MiB\"`");
+    let place = format!("apps/petclinic/app.toml:{line}: change `checkpoint.ghost-limit = \"1 MiB\"`");
     let why = "why: a deleted file that is still in use is larger than checkpoint.ghost-limit [ghost-file]";
     let evidence =
         "evidence: line 3: Error (criu/files-reg.c:1031): Can't dump ghost file /tmp/g.bin of 3002368 size";
