@@ -11,10 +11,12 @@ mod explain;
 mod help;
 mod measure;
 pub mod page;
+mod parse;
 mod scan;
 
 pub use explain::Explain;
 pub use measure::{Bench, Capabilities, Soak};
+pub use parse::parse;
 pub use scan::Scan;
 
 /// From one TOML file per Spring application to a pair of rocks: one that runs the application and dumps it,
@@ -23,7 +25,7 @@ pub use scan::Scan;
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
-    disable_help_subcommand = true,
+    version,
     after_help = help::TOOL,
     max_term_width = 100
 )]

@@ -15,7 +15,7 @@ use crate::fresh::Fresh;
 use crate::seccomp::Family;
 use crate::signature;
 use crate::way::{Packer, Way};
-use crate::workspace::write_whole;
+use crate::workspace::{open_file, write_whole};
 
 mod files;
 
@@ -247,7 +247,7 @@ impl Data {
 impl Lock {
     /// The pin of an application, if it has one.
     pub fn read(path: &Path) -> Result<Option<Lock>> {
-        let text = match fs::read_to_string(path) {
+        let text = match open_file(path).and_then(std::io::read_to_string) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),

@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use xtask::cli::Cli;
 use xtask::diagnostic::{InputError, causes};
+use xtask::explain;
 use xtask::interrupt::{self, Interrupted};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = xtask::cli::parse();
     match interrupt::install().and_then(|()| xtask::commands::run(&cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -23,7 +22,11 @@ fn main() -> ExitCode {
                     ExitCode::from(128 + interrupted.signal as u8)
                 }
                 None => {
-                    eprintln!("error: {}", causes(&error));
+                    let text = causes(&error);
+                    eprintln!("error: {text}");
+                    if let Some(why) = explain::of_error(&text) {
+                        eprintln!("{why}");
+                    }
                     ExitCode::FAILURE
                 }
             }

@@ -10,7 +10,7 @@ use base64::Engine;
 use fs_err as fs;
 use minisign::{SecretKey, SecretKeyBox, SignatureBox};
 
-use crate::workspace::write_whole;
+use crate::workspace::{open_file, write_whole};
 
 /// A public key that pins may be signed by.
 pub struct PublicKey(minisign::PublicKey);
@@ -49,7 +49,7 @@ fn comment(lock: &Path) -> String {
 }
 
 fn secret_key(file: &Path, password: Option<String>) -> Result<SecretKey> {
-    let text = fs::read_to_string(file)?;
+    let text = std::io::read_to_string(open_file(file)?)?;
     let no_key = || format!("{} is no secret key of minisign; `minisign -G` makes one", file.display());
     let encoded = text.lines().nth(1).with_context(no_key)?;
     let bytes = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).with_context(no_key)?;

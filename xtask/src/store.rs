@@ -96,7 +96,7 @@ impl Store {
 
     /// Stores a copy of the file at `path`, hashed while it is copied.
     pub fn add_file(&self, path: &Path) -> Result<(Digest, u64)> {
-        let mut file = fs_err::File::open(path)?;
+        let mut file = crate::workspace::open_file(path)?;
         let mut writer = self.writer()?;
         copy(&mut file, &mut writer)?;
         writer.commit()

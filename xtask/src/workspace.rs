@@ -265,6 +265,21 @@ pub fn locked_temporary(folder: &Path, prefix: &str) -> std::io::Result<NamedTem
     }
 }
 
+/// Opens a file that a user named, and nothing but a file: to open a named pipe is to wait for somebody to write to it.
+pub fn open_file(path: &Path) -> std::io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = fs::OpenOptions::new();
+    options.options_mut().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => {
+            let wrong = format!("{} is no regular file", path.display());
+            Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, wrong))
+        }
+    }
+}
+
 /// Writes a file whole or not at all: beside it, synced, renamed, folder synced.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     use std::io::Write;

@@ -51,6 +51,17 @@ fn restore(criu: &str, port: u16, change: impl FnOnce(&Path)) -> Restore {
 
 /// `limit` is in seconds.
 fn restore_within(limit: u8, toml: &str, criu: &str, change: impl FnOnce(&Path)) -> Restore {
+    restore_with(limit, toml, criu, &[], change)
+}
+
+/// The same with an environment.
+fn restore_with(
+    limit: u8,
+    toml: &str,
+    criu: &str,
+    environment: &[(&str, &str)],
+    change: impl FnOnce(&Path),
+) -> Restore {
     let stubs = stubs(JAVA);
     let folder = stubs.path().display().to_string();
     program(
@@ -68,6 +79,8 @@ fn restore_within(limit: u8, toml: &str, criu: &str, change: impl FnOnce(&Path))
         ("/checkpoint-data/$file", format!("{folder}/$file")),
         ("/checkpoint-data/inherit-fd", format!("{folder}/inherit-fd")),
         ("/checkpoint-data/uptime", format!("{folder}/uptime")),
+        ("/checkpoint-data/cpu-flags", format!("{folder}/cpu-flags")),
+        ("/proc/cpuinfo", format!("{folder}/cpuinfo")),
         ("/usr/bin/java", format!("{folder}/java")),
         ("younger 10", "younger 3".to_owned()),
     ] {
@@ -80,6 +93,7 @@ fn restore_within(limit: u8, toml: &str, criu: &str, change: impl FnOnce(&Path))
     let mut command = Command::new("sh");
     let path = format!("{folder}:{}", std::env::var("PATH").unwrap());
     command.arg(file).env("PATH", path).process_group(0).stdin(Stdio::null());
+    command.envs(environment.iter().copied());
     let began = Instant::now();
     Restore { child: spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped())), stubs, began }
 }
@@ -178,6 +192,32 @@ fn what_criu_needs_is_looked_at_first() {
         |stubs| fs::write(stubs.join("criu"), "\u{7f}ELF").unwrap(),
         "failed (exit code 126): criu cannot be started",
     );
+}
+
+#[test]
+fn what_the_dumps_cpu_had_is_looked_for() {
+    let check = |flags: &'static str, cpuinfo: &'static str, force: bool, expected: &str| {
+        let change = move |stubs: &Path| {
+            fs::write(stubs.join("cpu-flags"), flags).unwrap();
+            fs::write(stubs.join("cpuinfo"), cpuinfo).unwrap();
+            // Who starts the container says it by its environment; here CRIU's stub is not reached without.
+            let criu = "#!/bin/sh\nexit 9\n";
+            program(&stubs.join("criu"), criu);
+        };
+        let environment = if force { &[("XTASK_FORCE_HOST", "1")][..] } else { &[] };
+        restore_with(30, ZIPKIN, "exit 9\n", environment, change).end().cold(expected, 3000);
+    };
+    let intel = "processor\t: 0\nflags\t\t: fpu sse sse2 avx2\nbugs\t\t: x\nflags\t\t: other\n";
+    let tried = "failed (exit code 9)";
+    check("sse avx2\n", intel, false, tried);
+    check("", intel, false, tried);
+    let lacks = "this CPU lacks avx512f, which the JVM saw when it was dumped and may use";
+    check("sse avx512f ", intel, false, lacks);
+    check("sse\navx512f avx51\n", intel, false, "this CPU lacks avx512f, avx51, which");
+    check("sse avx512f\n", intel, true, tried);
+    check("asimd sve\n", "Features\t: fp asimd\n", false, "this CPU lacks sve, which");
+    // Nothing is known of this CPU: CRIU is asked.
+    check("sse ", "processor\t: 0\n", false, tried);
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 mod support {
     pub mod apps;
+    pub mod read;
     pub mod workspace;
 }
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use support::read::READ;
 use support::workspace::Workspace;
 use xtask::explain::{PAGE, Weight, causes, explain, markdown};
 
@@ -117,6 +119,30 @@ const LOGS: &[(&str, &str, &[&str])] = &[
     ("crac-no-jvm", "here: -XX:CRaCCheckpointTo for a stock JDK", &["crac-no-jvm"]),
     ("rlimit", "here: podman without default_ulimits", &["rlimit"]),
     ("own-old-engine", "own", &["old-engine"]),
+    ("libc", "here: CRIU 4.2.1 of sid on bookworm", &["libc"]),
+    ("criu-exec-shell", "here: dash and bash, no capability in the bounding set", &["criu-exec"]),
+    ("hybrid-cgroups", "here: crun 1.8.1 beside cgroups of version 1", &["hybrid-cgroups"]),
+    ("release-expired", "here: mmdebstrap of sid without Check-Valid-Until=false", &["release-expired"]),
+    (
+        "tls",
+        "here: go, java and git in the build image without the machine's certificates",
+        &["tls", "application-failed"],
+    ),
+    ("own-crac-files", "own", &["crac-files"]),
+    ("old-criu", "here: CRIU 4.1.1 of trixie, a listening socket", &["old-criu", "criu-failed"]),
+    ("old-criu-vdso", "here: `criu check` of bookworm's 3.17.1", &["old-criu-vdso"]),
+    ("tracker-file-changed", "checkpoint-restore/criu#1756", &["file-changed", "criu-failed"]),
+    ("tracker-port-in-use", "docker/for-mac#1114", &["port-in-use"]),
+    ("tracker-environment-missing", "alibaba/nacos#10828", &["environment-missing", "application-failed"]),
+    ("tracker-dependency-unreachable", "axelor/open-platform-demo#9", &["dependency-unreachable"]),
+    ("tracker-dependency-name", "jstanier/slack-to-kafka#1", &["dependency-unreachable"]),
+    ("jvm-option-unknown", "here: -no-such-option", &["jvm-option"]),
+    ("jvm-option-heap", "here: -Xmx9x, -Xms9x", &["jvm-option"]),
+    ("crac-no-jvm-engine", "here: -XX:CREngine for a stock JDK", &["crac-no-jvm"]),
+    ("not-executable-jar-classes", "here: a jar without Main-Class", &["not-executable-jar"]),
+    ("not-executable-jar-corrupt", "here: a text that is called .jar", &["not-executable-jar"]),
+    ("application-failed-main", "here: a main that throws", &["application-failed"]),
+    ("dependency-unknown-host", "here: a host that is not there", &["dependency-unreachable"]),
     ("service-command", "here: a service whose command is not there", &["service-command"]),
     ("pebble-twice", "here: pebble run beside pebble run", &["pebble-twice"]),
     ("no-service", "here: pebble start nothere", &["no-service"]),
@@ -181,6 +207,30 @@ fn every_cause_has_a_real_log() {
     }
 }
 
+/// Nothing is looked for that was never seen to be said.
+#[test]
+fn every_pattern_was_seen_or_read_somewhere() {
+    let logs: String = LOGS
+        .iter()
+        .map(|(name, ..)| std::fs::read_to_string(folder().join(format!("{name}.log"))).unwrap())
+        .collect();
+    let holds = |pattern: &str, line: &str| {
+        let mut rest = line;
+        pattern.split('*').all(|part| rest.split_once(part).map(|(_, after)| rest = after).is_some())
+    };
+    let patterns: BTreeSet<&str> = causes().flat_map(|cause| cause.says).copied().collect();
+    let unseen = |pattern: &&&str| !logs.lines().any(|line| holds(pattern, line));
+    let unseen: BTreeSet<&str> = patterns.iter().filter(unseen).copied().collect();
+    let read: BTreeSet<&str> = READ.iter().map(|(pattern, _)| *pattern).collect();
+    assert_eq!(unseen, read, "on the left what no log holds, on the right what READ has");
+    for (pattern, place) in READ {
+        if !place.starts_with("https://") {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(place);
+            assert!(std::fs::read_to_string(file).unwrap().contains(pattern), "{pattern} is not in {place}");
+        }
+    }
+}
+
 /// A good restore's log has errors in it, which mean nothing.
 #[test]
 fn a_good_log_has_no_cause() {
@@ -226,7 +276,7 @@ fn a_log_is_explained_with_the_line_to_change() {
     let line =
         support::apps::PETCLINIC.lines().position(|line| line.starts_with("java.version")).unwrap() + 1;
     let log = folder().join("ghost-file.log").display().to_string();
-    let place = format!("apps/petclinic/app.toml:{line}: `checkpoint.ghost-limit = \"1 MiB\"`");
+    let place = format!("apps/petclinic/app.toml:{line}: change `checkpoint.ghost-limit = \"1 MiB\"`");
     let why = "why: a deleted file that is still in use is larger than checkpoint.ghost-limit [ghost-file]";
     let evidence =
         "evidence: line 3: Error (criu/files-reg.c:1031): Can't dump ghost file /tmp/g.bin of 3002368 size";
@@ -269,7 +319,7 @@ fn the_newest_kept_log_is_the_default() {
         "../state/logs/20260102T000000Z-1-petclinic.log",
         &format!("{first}{}", log("pid-in-use.log")),
     );
-    let place = "apps/petclinic/app.toml: add `[checkpoint]` and, for example, `min-pid = 5000`";
+    let place = "apps/petclinic/app.toml: add `[checkpoint]` and, say, `min-pid = 5000`";
     explains(
         &workspace,
         "explain",

@@ -9,7 +9,7 @@ mod support {
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use support::workspace::Workspace;
 
@@ -60,6 +60,11 @@ fn from_a_jar() {
     assert!(text.contains("shop 1.0.jar\"\n") && text.contains("version = 21   # the manifest"), "{text}");
     assert_eq!(workspace.run_unchanged("check shop").code, Some(0));
     assert_eq!(workspace.run_unchanged("show shop").code, Some(0));
+    assert!(text.contains("\n# A path of this machine: on others"), "{text}");
+    fs::rename(&path, path.with_extension("gone")).unwrap();
+    let gone = workspace.run_unchanged("check shop");
+    assert!(gone.code == Some(0) && gone.stderr.contains("warning: its jar is not there: /"), "{gone:?}");
+    fs::rename(path.with_extension("gone"), &path).unwrap();
 
     let there = ["apps/shop is there already", "choose another name"];
     refused(&workspace, "new shop --jar shop.jar", 2, &there);
@@ -98,12 +103,48 @@ fn what_is_wrong_on_the_command_line() {
     refused(&workspace, "new shop --git http://example.com/a.git", 2, &http);
     let short = ["`--commit` is a short id", "the command line:1:10"];
     refused(&workspace, "new shop --git file:///none --commit abc", 2, &short);
+    for latest in ["latest", "LATEST", "Release", "1-snapshot"] {
+        refused(&workspace, &format!("new shop --maven a:b:{latest}"), 2, &["can mean another jar tomorrow"]);
+    }
+    refused(
+        &workspace,
+        "new shop --git /tmp/foo",
+        2,
+        &["--git /tmp/foo: this is a path", "`--dir` takes a folder"],
+    );
+    refused(&workspace, "new shop --git ./foo", 2, &["this is a path"]);
+    refused(&workspace, "new shop --gti https://example.com/a.git", 2, &["did you mean `--git`?"]);
+    refused(&workspace, "chekpoint shop", 2, &["'checkpoint'"]);
     let ran = workspace.run_unchanged("new shop --git https://me:secret@example.com/a.git");
     assert!(ran.code == Some(2) && !ran.stderr.contains("secret"), "{ran:?}");
     let gone = ["cannot ask file:///no/such/repository for its newest commit"];
     refused(&workspace, "new shop --git file:///no/such/repository", 1, &gone);
     let plan = workspace.run_unchanged("new shop --jar none.jar --plan");
     assert!(plan.code == Some(0) && plan.stdout.contains("write app.toml"), "{plan:?}");
+}
+
+/// Nobody writes to it, so whoever opens it as a file waits for ever.
+#[test]
+fn a_named_pipe_is_no_file() {
+    let workspace = Workspace::new();
+    let pipe = beside(&workspace).join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let check = |words: &str, code: i32, expected: &str| {
+        let mut limited = Command::new("timeout");
+        let command = workspace.command(words);
+        limited.args(["10", env!("CARGO_BIN_EXE_xtask")]).args(command.get_args());
+        limited.current_dir(command.get_current_dir().unwrap());
+        limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let ran = workspace.unchanged(&mut limited);
+        assert_eq!(ran.code, Some(code), "{words}: {ran:?}");
+        assert!(ran.stderr.contains(expected), "{words}: `{expected}` is not in\n{}", ran.stderr);
+    };
+    check("new shop --jar pipe", 2, "pipe: it is no file");
+    check("new shop --dir pipe", 2, "neither pom.xml nor build.gradle");
+    check("explain pipe", 2, "cannot read pipe: it is no regular file");
+    check("gc --keep pipe", 1, "pipe is no regular file");
+    workspace.write("apps/local/app.toml", &format!("[source]\njar = \"{}\"\n", pipe.display()));
+    check("checkpoint local --plan", 1, "pipe is no regular file");
 }
 
 #[test]
@@ -216,6 +257,21 @@ fn the_schema_is_written_and_checked() {
     assert!(!workspace.run_unchanged("list").stdout.contains("schema"));
 }
 
+/// What is typed first: help in each of its spellings, and which version this is.
+#[test]
+fn first_reflexes() {
+    let workspace = Workspace::new();
+    let help = workspace.run_unchanged("new --help").stdout;
+    assert!(help.contains("Usage: cargo xtask new"), "{help}");
+    assert_eq!(workspace.run_unchanged("help new").stdout, help);
+    assert_eq!(workspace.run_unchanged("help").stdout, workspace.run_unchanged("--help").stdout);
+    let version = format!("cargo xtask {}\n", env!("CARGO_PKG_VERSION"));
+    for words in ["--version", "-V", "version"] {
+        let ran = workspace.run_unchanged(words);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), version.as_str()), "{words}: {ran:?}");
+    }
+}
+
 #[test]
 fn completions_and_man_pages() {
     use clap::CommandFactory;
@@ -230,6 +286,25 @@ fn completions_and_man_pages() {
             assert!(script.contains(command.get_name()), "{} is not in {shell}'s", command.get_name());
         }
     }
+    // Bash knows the applications of the workspace that it is in.
+    let check = |command: &str, word: &str, expected: &[&str]| {
+        let script = format!(
+            "source /dev/stdin\nCOMP_WORDS=(xtask {command} '{word}') COMP_CWORD=2\n             _xtask_applications xtask '{word}' {command}\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &script]).current_dir(workspace.root().join("templates")).stdin(Stdio::piped());
+        let mut child = bash.stdout(Stdio::piped()).spawn().unwrap();
+        let generated = workspace.run_unchanged("completions bash").stdout;
+        child.stdin.take().unwrap().write_all(generated.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let apps: Vec<&str> = said.lines().filter(|line| ["petclinic", "zipkin"].contains(line)).collect();
+        assert_eq!(apps, expected, "{command} {word}: {said}");
+    };
+    check("check", "", &["petclinic", "zipkin"]);
+    check("check", "z", &["zipkin"]);
+    check("list", "", &[]);
+    check("new", "", &[]);
     let folder = beside(&workspace).join("man");
     let ran = workspace.run_unchanged("man --output man");
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");

@@ -148,8 +148,8 @@ pub fn maven(text: &str) -> Checked<Coordinates> {
         }
     };
     if version.contains(['[', ']', '(', ')', ',', '*'])
-        || version.ends_with("-SNAPSHOT")
-        || matches!(version, "LATEST" | "RELEASE")
+        || version.to_ascii_uppercase().ends_with("-SNAPSHOT")
+        || ["LATEST", "RELEASE"].iter().any(|word| version.eq_ignore_ascii_case(word))
     {
         let why = format!("has the version {}, which can mean another jar tomorrow", quoted(version));
         return Err(Wrong::new(why, "expected one released version such as `3.5.1`"));

@@ -13,11 +13,14 @@ pub fn draft(name: &str, source: &Source, seen: &Seen) -> Result<String, String>
         Some(port) => (port, "the application's own configuration"),
         None => (8080, "guessed: Spring Boot's default"),
     };
-    let ready_from = match actuator {
-        true => "guessed: it has Spring Boot Actuator",
-        false => "guessed, for want of Actuator: a path that answers 200 as soon as all is up",
+    let ready_from = match (actuator, seen.actuator) {
+        (true, _) => "guessed: it has Spring Boot Actuator",
+        (false, true) => {
+            "guessed: Actuator has a port of its own (management.server.port), and only `port` is asked"
+        }
+        (false, false) => "guessed, for want of Actuator: a path that answers 200 as soon as all is up",
     };
-    let lines = [
+    let mut lines = vec![
         "#:schema ../app.schema.json".to_owned(),
         format!("# {about}"),
         format!(
@@ -25,7 +28,7 @@ pub fn draft(name: &str, source: &Source, seen: &Seen) -> Result<String, String>
         ),
         String::new(),
         "[source]".to_owned(),
-        source_lines(source),
+        source_lines(source, seen.note.as_deref()),
         String::new(),
         "[java]".to_owned(),
         format!("version = {java}   # {java_from}"),
@@ -40,6 +43,16 @@ pub fn draft(name: &str, source: &Source, seen: &Seen) -> Result<String, String>
         "# Must answer the same, byte for byte, before the dump and after the restore.".to_owned(),
         "# verify = [\"/catalog/1\"]".to_owned(),
     ];
+    if seen.tls() {
+        lines.extend([
+            String::new(),
+            "# guessed: it answers by TLS (server.ssl), and this tool asks by plain HTTP. What is set here is frozen into the"
+                .to_owned(),
+            "# dump: a proxy before it has to speak TLS; see docs/guide/safety.md, Certificates.".to_owned(),
+            "[environment]".to_owned(),
+            "SERVER_SSL_ENABLED = \"false\"".to_owned(),
+        ]);
+    }
     Ok(lines.join("\n") + "\n")
 }
 
@@ -77,10 +90,12 @@ fn java(seen: &Seen) -> Result<(u8, String), String> {
     ))
 }
 
-fn source_lines(source: &Source) -> String {
+fn source_lines(source: &Source, note: Option<&str>) -> String {
+    let note = note.map(|note| format!("; {note}")).unwrap_or_default();
+    let here = "# A path of this machine: on others `git` or `maven` is needed, or a file below this folder.";
     let built = |first: String, build: &super::Build| {
         format!(
-            "{first}\nbuild = {}   # guessed\njar = {}   # guessed; must match exactly one file",
+            "{first}\nbuild = {}   # guessed\njar = {}   # guessed; must match exactly one file{note}",
             build.command.show(),
             build.jar.show()
         )
@@ -89,8 +104,8 @@ fn source_lines(source: &Source) -> String {
         Source::Git { url, commit, build } => {
             built(format!("git = {}\ncommit = {}", url.show(), commit.show()), build)
         }
-        Source::Directory { path, build } => built(format!("directory = {}", path.show()), build),
-        Source::Jar { path } => format!("jar = {}", path.show()),
+        Source::Directory { path, build } => built(format!("{here}\ndirectory = {}", path.show()), build),
+        Source::Jar { path } => format!("{here}\njar = {}", path.show()),
         Source::Maven { group, artifact, version, classifier, sha256 } => {
             let parts = [Some(group), Some(artifact), Some(version), classifier.as_ref()];
             let coordinates: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();

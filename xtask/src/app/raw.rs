@@ -311,6 +311,10 @@ impl<'a> Reader<'a> {
         };
         let scalar = !matches!(value.toml, DeValue::Array(_) | DeValue::Table(_));
         let help = match (expected, value.toml) {
+            ("a string", DeValue::Integer(_)) if value.path.starts_with("limits.") => {
+                let number = self.text.get(value.span.clone()).unwrap_or_default().trim();
+                Some(format!("a duration has a unit: \"{number}s\""))
+            }
             ("a string", _) if scalar => Some(format!(
                 "put it in quotes: \"{}\"",
                 self.text.get(value.span.clone()).unwrap_or_default().trim()

@@ -167,7 +167,7 @@ fn wrong_types() {
     line("environment = []", &["`environment`: expected a table, found an array"]);
     line("environment.PORT = 80", &["`environment.PORT`: expected a string, found an integer", "\"80\""]);
     line("environment.A.B = \"x\"", &["`environment.A`: expected a string, found a table"]);
-    line("limits.dump = 60", &["`limits.dump`: expected a string, found an integer"]);
+    line("limits.dump = 60", &["`limits.dump`: expected a string, found an integer", "has a unit: \"60s\""]);
     line("summary = 2026-01-01", &["expected a string, found a date or time"]);
     let error = check("source = \"x.jar\"", 1, &["`source`: expected a table, found a string"]);
     assert_eq!(error.problems.len(), 1, "{error}");

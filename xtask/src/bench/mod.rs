@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::lock::Host;
+use crate::workspace::open_file;
 
 mod machine;
 mod plot;
@@ -130,8 +131,8 @@ impl Bench {
     /// # Errors
     /// Where the file is no benchmark, or one of a later version of this tool.
     pub fn read(path: &Path) -> Result<Bench> {
-        let bytes = fs_err::read(path)?;
-        let bench: Bench = serde_json::from_slice(&bytes)
+        let file = open_file(path)?;
+        let bench: Bench = serde_json::from_reader(std::io::BufReader::new(file))
             .with_context(|| format!("{} is no benchmark of this tool", path.display()))?;
         let known = (1..=SCHEMA).contains(&bench.schema);
         ensure!(known, "{} has schema {}; this version reads up to {SCHEMA}", path.display(), bench.schema);

@@ -20,14 +20,17 @@ pub fn failed(
     wrong: &str,
     tail: &str,
 ) -> anyhow::Error {
-    let appendix = why(job, role, container, wrong).unwrap_or_else(|error| {
-        // It is the failure that matters, and this only says more of it.
-        format!("  log: it cannot be kept: {error:#}")
-    });
-    anyhow!("{wrong}\n{tail}\n{appendix}")
+    anyhow!("{wrong}\n{tail}\n{}", why(job, role, container, wrong))
 }
 
-fn why(job: &Job<'_>, role: Role, container: &Container<'_>, wrong: &str) -> Result<String> {
+/// Why, as far as the logs say, and where they are kept: the lines below the error.
+pub fn why(job: &Job<'_>, role: Role, container: &Container<'_>, wrong: &str) -> String {
+    // It is the failure that matters, and this only says more of it.
+    explained(job, role, container, wrong)
+        .unwrap_or_else(|error| format!("  log: it cannot be kept: {error:#}"))
+}
+
+fn explained(job: &Job<'_>, role: Role, container: &Container<'_>, wrong: &str) -> Result<String> {
     let app = &job.app.name;
     let part = |name: &str, log| Part { name: name.to_owned(), log };
     let mut parts = vec![part("the error", bounded(wrong)?)];

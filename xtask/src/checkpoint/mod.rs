@@ -22,11 +22,11 @@ mod train;
 
 pub use came_up::{COLD_START, CameUp, came_up};
 pub use dump::dump;
-pub use failed::failed;
+pub use failed::{failed, why};
 pub use footprint::{Memory, footprint};
 pub use life::{Life, described, spec, warm_up, with_running};
 pub use log::Log;
-pub use prove::{Outside, Proven, Running, prove, prove_same, start, start_restored};
+pub use prove::{Outside, Proven, Running, must_be_restored, prove, prove_same, start, start_restored};
 pub use train::train;
 
 /// How long a start took, up to the first correct answer.

@@ -23,7 +23,12 @@ pub struct Outside {
     pub detached: bool,
     /// Folders of this machine that it sees.
     pub mounts: Vec<Mount>,
+    /// Whether it is to be restored though this CPU lacks what that of the dump had.
+    pub force_host: bool,
 }
+
+/// By this variable restore.sh does not compare CPUs.
+const FORCE_HOST: &str = "XTASK_FORCE_HOST";
 
 /// An application of a restore rock that has answered.
 pub struct Running<'a> {
@@ -42,8 +47,15 @@ pub struct Running<'a> {
 pub fn start_restored<'a>(job: &Job<'_>, runtime: &'a Runtime, image: &str, pid: u32) -> Result<Running<'a>> {
     let limit = Limit::new("limits.restore", job.app.limits.restore);
     let running = start_within(job, runtime, image, pid, Outside::default(), &limit)?;
-    running.came_up.restored(&job.app.name)?;
+    must_be_restored(job, &running.container, &running.came_up)?;
     Ok(running)
+}
+
+/// An error, with the cause and the kept log, where an application was started cold in place of the restore.
+pub fn must_be_restored(job: &Job<'_>, container: &Container<'_>, came_up: &CameUp) -> Result<()> {
+    came_up
+        .restored(&job.app.name)
+        .map_err(|error| failed(job, Role::Restore, container, &causes(&error), &container.tail()))
 }
 
 /// The same, whichever way it comes up.
@@ -74,6 +86,9 @@ fn start_within<'a>(
     let mut spec = spec(job, Role::Restore, image)?;
     spec.detached = outside.detached;
     spec.mounts = outside.mounts;
+    if outside.force_host {
+        spec.environment.insert(FORCE_HOST.into(), "1".into());
+    }
     let publish = outside.publish.unwrap_or(Publish::anywhere(app.http.port));
     let Published { container, host, port, asked } = runtime.start_published(&spec, &publish)?;
     let client = Client::new(&host, port, app.limits.request);

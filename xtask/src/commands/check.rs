@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::app::Source;
 use crate::cli::{Apps, Global};
 use crate::render::{self, Templates};
 use crate::session::Session;
@@ -16,6 +17,15 @@ pub fn run(session: &Session, arguments: &Apps, global: &Global) -> Result<()> {
     for loaded in super::apps(session, arguments.app.as_deref())? {
         render::render(&templates, &loaded.app, None)?;
         println!("apps/{}/app.toml is valid", loaded.app.name);
+        match &loaded.app.source {
+            Source::Jar { path } if !path.is_file() => {
+                eprintln!("warning: its jar is not there: {}", path.display());
+            }
+            Source::Directory { path, .. } if !path.is_dir() => {
+                eprintln!("warning: its folder is not there: {}", path.display());
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

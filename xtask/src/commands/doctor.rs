@@ -8,6 +8,7 @@ use comfy_table::{Table, presets};
 use crate::app;
 use crate::cli::{Doctor, Global};
 use crate::diagnostic::InputError;
+use crate::doctor::machine::Configuration;
 use crate::doctor::{self, Asked, Facts, Finding, Level, Machine, Subject, asked};
 use crate::engine::Engine;
 use crate::host;
@@ -36,7 +37,8 @@ pub fn run(session: &Session, arguments: &Doctor, global: &Global) -> Result<()>
             candidates.extend(asked::candidates(app, |role| super::image_name(app, role)));
         }
     }
-    let machine = Machine::read(Path::new("/"), &asked::user(), asked::certificate_file().as_deref());
+    let own = Configuration::here();
+    let machine = Machine::read(Path::new("/"), &asked::user(), asked::certificate_file().as_deref(), &own);
     let facts = Facts { machine, asked: Asked::ask(session, &candidates) };
     let mut findings = doctor::of_machine(&facts);
     findings.extend(subjects.iter().flat_map(|subject| doctor::of_app(&facts, subject)));
@@ -48,11 +50,14 @@ pub fn run(session: &Session, arguments: &Doctor, global: &Global) -> Result<()>
     if !failed.is_empty() {
         bail!("{} of {all} checks failed: {}", failed.len(), failed.join(", "));
     }
+    let left: Vec<&str> =
+        findings.iter().filter(|one| one.level == Level::NotTried).map(|one| one.check.as_str()).collect();
+    let names = if left.is_empty() { String::new() } else { format!(": {}", left.join(", ")) };
     println!(
-        "\n{} of {all} checks passed, {} with a warning, {} not tried.",
+        "\n{} of {all} checks passed, {} with a warning, {} not tried{names}.",
         count(Level::Pass),
         count(Level::Warn),
-        count(Level::NotTried)
+        left.len()
     );
     Ok(())
 }

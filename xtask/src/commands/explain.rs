@@ -1,5 +1,6 @@
 //! `explain`: what a log says went wrong, and what to change.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,7 +12,7 @@ use crate::diagnostic::InputError;
 use crate::explain::kept::{self, Bounded, READ};
 use crate::explain::{self, PAGE, Shown};
 use crate::session::Session;
-use crate::workspace::write_whole;
+use crate::workspace::{open_file, write_whole};
 
 /// Lines that are shown of a log in which no cause is known.
 const LAST: usize = 10;
@@ -30,6 +31,12 @@ pub fn run(session: &Session, arguments: &Explain, global: &Global) -> Result<()
         return page(session, global.locked);
     }
     let (name, log) = read(session, arguments.log.as_deref())?;
+    if log.lines().next().is_none() {
+        let wrong = format!("{name} is empty");
+        let help =
+            "there is nothing in it to explain; `podman logs CONTAINER 2>&1` has both outputs of a container";
+        return Err(InputError::plain(wrong, help).into());
+    }
     let app = arguments.app.as_deref().or_else(|| kept::app_of(&log));
     let shown = app.map(|app| self::shown(session, app)).transpose()?;
     let found = explain::explain_lines(log.lines());
@@ -51,11 +58,11 @@ fn read(session: &Session, named: Option<&Path>) -> Result<(String, Bounded)> {
     let read_file = |path: PathBuf| -> Result<(String, Bounded)> {
         let name = session.workspace.relative(&path).to_string();
         let name = crate::progress::plain(&name);
-        let log = fs::File::open(&path).and_then(|file| Bounded::read(file, READ));
+        let log = open_file(&path).and_then(|file| Bounded::read(file, READ));
         match log {
             Ok(log) => Ok((name, log)),
             Err(error) => Err(InputError::plain(
-                format!("cannot read {name}: {}", error.kind()),
+                format!("cannot read {name}: {}", reason(&error)),
                 "name a log, or `-` for the standard input; without a name it is that of the newest failed run",
             )
             .into()),
@@ -75,6 +82,15 @@ fn read(session: &Session, named: Option<&Path>) -> Result<(String, Bounded)> {
             )
             .into()),
         },
+    }
+}
+
+/// Why a file cannot be read, in plain words.
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::InvalidInput => "it is no regular file".to_owned(),
+        kind => kind.to_string(),
     }
 }
 

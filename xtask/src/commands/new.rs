@@ -93,7 +93,7 @@ fn source(
 ) -> Result<(Source, Seen, Option<crate::source::Jar>)> {
     let built = |seen: &Seen| {
         let (command, jar) = seen.build.clone().unwrap_or_default();
-        Build { command, jar: jar.to_owned() }
+        Build { command, jar }
     };
     if let Some(path) = &arguments.from.jar {
         let path = there("--jar", path)?;
@@ -106,6 +106,13 @@ fn source(
         return Ok((Source::Directory { path, build: built(&seen) }, seen, None));
     }
     if let Some(url) = &arguments.from.git {
+        if ["/", "./", "../", "~"].iter().any(|start| url.starts_with(start)) {
+            let wrong =
+                format!("--git {}: this is a path, and a repository has a URL", crate::progress::plain(url));
+            let help =
+                "`--dir` takes a folder with sources as they are; `--git file:///…` a commit of a repository";
+            return Err(InputError::plain(wrong, help).into());
+        }
         let url = app::given_git(url)?;
         let commit = arguments.commit.as_deref().map(app::given_commit).transpose()?;
         let (commit, seen) = of_git(session, &url, commit, global)?;

@@ -62,11 +62,15 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
         .step("load the restore rock", || super::load(session, &runtime, &app, Role::Restore, &image))?;
     let host = if runtime.is_remote() { runtime.host() } else { &publish.address };
     let address = format!("http://{host}:{}/", publish.host.unwrap_or(app.http.port));
-    let outside = Outside { publish: Some(publish), detached: arguments.detach, mounts };
+    let force_host = arguments.force_host;
+    let outside = Outside { publish: Some(publish), detached: arguments.detach, mounts, force_host };
     let running = checkpoint::start(&job, &runtime, &name, lock.pid, outside)?;
     let (way, because) = match &running.came_up {
         CameUp::Restored => ("is back: restored", String::new()),
-        CameUp::Cold(reason) => ("is up: started cold", format!("\n  because: {reason}")),
+        CameUp::Cold(reason) => {
+            let why = checkpoint::why(&job, Role::Restore, &running.container, reason);
+            ("is up: started cold", format!("\n  because: {reason}\n{why}"))
+        }
     };
     let up = format!(
         "{} {way} in {} ({} with the container's own start): {address}{because}",

@@ -21,8 +21,8 @@ pub struct Asked {
     pub user: String,
     /// The container engine, or why there is none.
     pub engine: Result<EngineFacts, String>,
-    /// Whether CONTAINERS_CONF names a configuration.
-    pub containers_conf: bool,
+    /// Whether the clock is set by others, as far as systemd says.
+    pub synchronised: Option<bool>,
     /// What forwards ports to the containers of an engine without root; or what it lacks, and the remedy.
     pub forwards: Result<&'static str, (String, &'static str)>,
     /// The version of rockcraft.
@@ -130,7 +130,7 @@ impl Asked {
         let storage = engine.as_ref().ok().and_then(|engine| Disk::of("images", engine.storage.as_ref()?));
         Asked {
             user: user(),
-            containers_conf: std::env::var_os("CONTAINERS_CONF").is_some(),
+            synchronised: synchronised(),
             forwards: forwards(),
             rockcraft: rockcraft(),
             missing: ["mmdebstrap", "git"].into_iter().filter(|name| host::find(name).is_none()).collect(),
@@ -156,6 +156,16 @@ impl Asked {
     /// Whether containers are started without root.
     pub fn is_rootless(&self) -> bool {
         self.engine.as_ref().is_ok_and(|engine| engine.rootless)
+    }
+}
+
+/// What systemd says of the clock, where there is systemd.
+fn synchronised() -> Option<bool> {
+    let words = ["show", "--property=NTPSynchronized", "--value"];
+    match process::read(command("timedatectl", &words), &limit()).ok()?.as_str() {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
     }
 }
 
@@ -215,12 +225,13 @@ fn engine(choice: Option<Kind>) -> Result<EngineFacts> {
         Kind::Podman => {
             "{{.Host.Security.Rootless}}\t{{.Store.GraphRoot}}\t{{.Host.OCIRuntime.Name}}\t{{.Host.CgroupsVersion}}\t{{.Store.GraphDriverName}}"
         }
-        Kind::Docker => "false\t{{.DockerRootDir}}",
+        Kind::Docker => "{{.SecurityOptions}}\t{{.DockerRootDir}}",
     };
     // What it does not tell is told by nobody.
     let info = ask(kind, &["info", "--format", format]).unwrap_or_default();
     let mut fields = info.split('\t').map(str::to_owned);
-    let rootless = fields.next().is_some_and(|field| field == "true");
+    // Docker lists it among others: `[name=seccomp,profile=builtin name=rootless]`.
+    let rootless = fields.next().is_some_and(|field| field == "true" || field.contains("name=rootless"));
     let storage = fields.next().filter(|path| !path.is_empty() && !runtime.is_remote()).map(PathBuf::from);
     let runs = fields.next().zip(fields.next());
     let driver = fields.next();

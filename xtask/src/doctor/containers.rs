@@ -23,6 +23,10 @@ pub fn engine(facts: &Facts) -> Finding {
         }
     };
     let title = format!("{} {}", engine.kind, engine.version);
+    if engine.kind == Kind::Docker && older(&engine.version, (23, 0)) {
+        let found = format!("{title} does not know the capability CHECKPOINT_RESTORE");
+        return Finding::fail(CHECK, found, "install Docker 23 or later, or podman: `--runtime podman`");
+    }
     match &engine.remote {
         Some(host) => Finding::warn(
             CHECK,
@@ -36,7 +40,11 @@ pub fn engine(facts: &Facts) -> Finding {
 /// The rocks' user must have a number in the container's namespace.
 pub fn rootless(facts: &Facts) -> Finding {
     const CHECK: &str = "root";
-    let (user, ids) = (&facts.asked.user, facts.machine.sub_uids);
+    let (user, ids) = (&facts.asked.user, facts.machine.sub_uids.min(facts.machine.sub_gids));
+    let subject = match facts.asked.kind() {
+        Some(Kind::Docker) => "rootless Docker",
+        _ => "rootless podman",
+    };
     match (facts.asked.is_rootless(), ids > DAEMON, &facts.asked.forwards) {
         (false, ..) => Finding::pass(CHECK, "the engine's containers have every user"),
         // Seen: 2.5 s until a restored application answers, and 0.3 s with overlay.
@@ -45,6 +53,11 @@ pub fn rootless(facts: &Facts) -> Finding {
             "rootless podman works, but its storage `vfs` copies the whole image for every container",
             "write `[storage]` and `driver = \"overlay\"`, two lines, into ~/.config/containers/storage.conf, then \
              `podman system reset`, which removes this user's containers and images",
+        ),
+        (true, true, _) if facts.asked.kind() == Some(Kind::Docker) => Finding::warn(
+            CHECK,
+            format!("{subject} has the user and group IDs that the rocks need; nobody has tried it"),
+            "where it fails, take podman without root, or Docker with: both are run in the tests",
         ),
         (true, true, Ok(program)) => Finding::pass(
             CHECK,
@@ -58,7 +71,7 @@ pub fn rootless(facts: &Facts) -> Finding {
         }
         (true, false, _) => Finding::fail(
             CHECK,
-            format!("rootless podman with {ids} user IDs; the rocks' user is {DAEMON}"),
+            format!("{subject} with {ids} user and group IDs; the rocks' user is {DAEMON}"),
             format!(
                 "sudo usermod --add-subuids 1000000-1999999 --add-subgids 1000000-1999999 {user} && podman system \
                  migrate; or run this as root"
@@ -78,19 +91,29 @@ pub fn runtime(facts: &Facts) -> Finding {
         };
     };
     let found = format!("{name}, cgroups {cgroups}");
-    let remedy = "see docs/guide/first-checkpoint.md, \"Machines with limits\": a containers.conf named by CONTAINERS_CONF";
+    let remedy = "write `[containers]` and `default_ulimits = [\"nofile=20000:20000\", \"nproc=32768:32768\"]`, two lines, into \
+                  /etc/containers/containers.conf or a file that CONTAINERS_CONF names \
+                  (docs/guide/first-checkpoint.md, \"Machines with limits\")";
+    let runc = "write `[engine]` and `runtime = \"runc\"`, two lines, into /etc/containers/containers.conf or a file that \
+                CONTAINERS_CONF names (docs/guide/first-checkpoint.md, \"Machines with limits\")";
     let own = &facts.machine.own;
     let limited = own.effective & 1 == 1 && own.effective >> SYS_RESOURCE & 1 == 0;
     if name == "crun" && cgroups == "v1" {
-        return Finding::warn(CHECK, format!("{found}: crun refuses the hybrid hierarchy"), remedy);
+        return Finding::warn(CHECK, format!("{found}: crun refuses the hybrid hierarchy"), runc);
     }
-    match limited && !facts.asked.containers_conf {
-        true => Finding::warn(
+    // A container that has started says more than what is written somewhere.
+    let started = matches!(facts.asked.criu, Criu::Passed { .. } | Criu::Failed { .. });
+    match (limited, &facts.machine.ulimits) {
+        (true, None) if !started => Finding::fail(
             CHECK,
-            format!("{found}; root here may not raise resource limits (SYS_RESOURCE)"),
+            format!(
+                "{found}; root here may not raise resource limits (SYS_RESOURCE), and podman does so for every \
+                 container: no containers.conf sets default_ulimits"
+            ),
             remedy,
         ),
-        false => Finding::pass(CHECK, found),
+        (true, Some(file)) => Finding::pass(CHECK, format!("{found}; limits by {}", file.display())),
+        _ => Finding::pass(CHECK, found),
     }
 }
 

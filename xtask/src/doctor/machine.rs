@@ -50,6 +50,10 @@ pub struct Machine {
     pub clock_source: Option<String>,
     /// How many user IDs the current user may use in namespaces.
     pub sub_uids: u64,
+    /// The same of groups.
+    pub sub_gids: u64,
+    /// The containers.conf that sets podman's `default_ulimits`.
+    pub ulimits: Option<PathBuf>,
 }
 
 /// What /proc/self/status says.
@@ -66,8 +70,9 @@ pub struct Own {
 }
 
 impl Machine {
-    /// Reads what is below `root`. `user` is looked up in /etc/subuid; `certificates` is tried before the usual places.
-    pub fn read(root: &Path, user: &str, certificates: Option<&Path>) -> Machine {
+    /// Reads what is below `root`. `user` is looked up in /etc/subuid; `certificates` is tried before the usual places, and
+    /// `podman` says which configuration of podman is in force.
+    pub fn read(root: &Path, user: &str, certificates: Option<&Path>, podman: &Configuration) -> Machine {
         let text = |path: &str| read(&root.join(path));
         let line = |path: &str| text(path).map(|text| text.trim().to_owned());
         let number = |path: &str| line(path).and_then(|text| text.parse().ok());
@@ -88,7 +93,9 @@ impl Machine {
             apparmor_namespaces: number("proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1),
             folios: line("sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled"),
             huge_pages: line("sys/kernel/mm/transparent_hugepage/enabled"),
-            memory: text("proc/meminfo").and_then(|text| available(&text)),
+            memory: text("proc/meminfo")
+                .and_then(|text| available(&text))
+                .map(|bytes| in_group(root).map_or(bytes, |group| group.min(bytes))),
             listening: ["proc/net/tcp", "proc/net/tcp6"]
                 .into_iter()
                 .flat_map(|path| listening(&text(path).unwrap_or_default()))
@@ -96,10 +103,71 @@ impl Machine {
             certificates: bundle(root, certificates),
             uptime: crate::uptime::here(root),
             clock_source: line("sys/devices/system/clocksource/clocksource0/current_clocksource"),
-            sub_uids: sub_uids(&text("etc/subuid").unwrap_or_default(), user),
+            sub_uids: sub_ids(&text("etc/subuid").unwrap_or_default(), user),
+            sub_gids: sub_ids(&text("etc/subgid").unwrap_or_default(), user),
+            ulimits: podman
+                .files(root)
+                .into_iter()
+                .find(|file| sets_ulimits(&read(file).unwrap_or_default())),
             host,
         }
     }
+}
+
+/// Which containers.conf podman reads.
+#[derive(Debug, Clone, Default)]
+pub struct Configuration {
+    /// CONTAINERS_CONF: this one and no other.
+    pub only: Option<PathBuf>,
+    /// The home of a user who is not root.
+    pub home: Option<PathBuf>,
+}
+
+impl Configuration {
+    /// That of this process.
+    pub fn here() -> Configuration {
+        let path = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let home = if rustix::process::geteuid().is_root() { None } else { path("HOME") };
+        Configuration { only: path("CONTAINERS_CONF"), home }
+    }
+
+    /// The files, whether they are there or not, those that win first.
+    fn files(&self, root: &Path) -> Vec<PathBuf> {
+        if let Some(only) = &self.only {
+            return vec![only.clone()];
+        }
+        let mut files = vec![root.join("usr/share/containers/containers.conf")];
+        let home = self.home.as_ref().map(|home| home.join(".config/containers"));
+        for folder in [Some(root.join("etc/containers")), home].into_iter().flatten() {
+            files.push(folder.join("containers.conf"));
+            let parts = std::fs::read_dir(folder.join("containers.conf.d")).into_iter().flatten();
+            let mut parts: Vec<PathBuf> = parts.filter_map(Result::ok).map(|entry| entry.path()).collect();
+            parts.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
+            parts.sort();
+            files.extend(parts);
+        }
+        files.reverse();
+        files
+    }
+}
+
+/// Whether a containers.conf has `default_ulimits` below `[containers]`.
+fn sets_ulimits(text: &str) -> bool {
+    let table: Option<toml::Table> = toml::from_str(text).ok();
+    table.is_some_and(|table| table.get("containers").is_some_and(|it| it.get("default_ulimits").is_some()))
+}
+
+/// What the control groups that this process is in leave it of memory, in bytes; none: they have no limit.
+fn in_group(root: &Path) -> Option<u64> {
+    let number = |path: PathBuf| read(&path)?.trim().parse::<u64>().ok();
+    let groups = read(&root.join("proc/self/cgroup"))?;
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let top = root.join("sys/fs/cgroup");
+    let own = top.join(own);
+    let left = |folder: &Path| {
+        Some(number(folder.join("memory.max"))?.saturating_sub(number(folder.join("memory.current"))?))
+    };
+    own.ancestors().take_while(|folder| folder.starts_with(&top)).filter_map(left).min()
 }
 
 fn read(path: &Path) -> Option<String> {
@@ -156,7 +224,7 @@ fn bundle(root: &Path, named: Option<&Path>) -> Option<(PathBuf, usize)> {
 }
 
 /// `user:first:count`, in any number of lines.
-fn sub_uids(text: &str, user: &str) -> u64 {
+fn sub_ids(text: &str, user: &str) -> u64 {
     let of = |line: &str| {
         let mut fields = line.split(':');
         (fields.next() == Some(user)).then(|| fields.nth(1)?.trim().parse::<u64>().ok()).flatten()

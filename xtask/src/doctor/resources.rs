@@ -88,6 +88,9 @@ pub fn clock(facts: &Facts) -> Finding {
             format!("{} is years after this tool was compiled, {}", shown(now), shown(built)),
             remedy,
         ),
+        (Ok(_), false) if facts.asked.synchronised == Some(false) => {
+            Finding::warn(CHECK, format!("{}, and nothing sets it (NTP)", shown(now)), remedy)
+        }
         (Ok(_), false) => Finding::pass(CHECK, shown(now)),
     }
 }

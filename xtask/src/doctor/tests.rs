@@ -7,6 +7,7 @@ use fs_err as fs;
 use tempfile::TempDir;
 
 use super::asked::{Answer, Asked, Criu, Disk, EngineFacts};
+use super::machine::Configuration;
 use super::{Facts, Level, Machine, of_machine};
 use crate::runtime::Kind;
 
@@ -19,6 +20,7 @@ const PORTS: &str = "  sl  local_address rem_address   st\n   0: 0100007F:1F90 0
 struct Fake {
     root: TempDir,
     asked: Asked,
+    own: Configuration,
 }
 
 impl Fake {
@@ -36,7 +38,7 @@ impl Fake {
         let asked = Asked {
             user: "me".into(),
             engine: Ok(engine),
-            containers_conf: false,
+            synchronised: None,
             forwards: Ok("pasta"),
             rockcraft: Answer::Absent,
             missing: Vec::new(),
@@ -46,7 +48,7 @@ impl Fake {
             certificate_file: None,
             criu: Criu::Passed { image: "localhost/shop-checkpointer:1".into() },
         };
-        let fake = Fake { root: tempfile::tempdir().unwrap(), asked };
+        let fake = Fake { root: tempfile::tempdir().unwrap(), asked, own: Configuration::default() };
         for (path, text) in [
             ("proc/cpuinfo", "vendor_id : Me\nflags : sse avx\n"),
             ("proc/sys/kernel/osrelease", "6.12.9-amd64\n"),
@@ -65,6 +67,7 @@ impl Fake {
             ("sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled", "[always] inherit madvise never\n"),
             ("etc/ssl/certs/ca-certificates.crt", "-----BEGIN CERTIFICATE-----\n"),
             ("etc/subuid", "you:1:9\nme:100000:65536\n"),
+            ("etc/subgid", "me:100000:2000000\n"),
         ] {
             fake.write(path, text);
         }
@@ -86,8 +89,10 @@ impl Fake {
     }
 
     fn facts(self) -> Facts {
-        let machine =
-            Machine::read(self.root.path(), &self.asked.user, self.asked.certificate_file.as_deref());
+        let machine = {
+            let certificates = self.asked.certificate_file.as_deref();
+            Machine::read(self.root.path(), &self.asked.user, certificates, &self.own)
+        };
         Facts { machine, asked: self.asked }
     }
 }
@@ -211,13 +216,38 @@ fn containers() {
     check("container engine", away, Warn, "podman 4.3.1 on 10.0.0.7", "cargo xtask doctor");
 
     let rootless = |fake: &mut Fake| fake.engine().rootless = true;
-    check("root", rootless, Fail, "65536 user IDs; the rocks' user is 584792", "usermod --add-subuids");
+    check(
+        "root",
+        rootless,
+        Fail,
+        "65536 user and group IDs; the rocks' user is 584792",
+        "usermod --add-subuids",
+    );
     let many = |fake: &mut Fake| {
         rootless(fake);
         fake.write("etc/subuid", "me:100000:65536\nme:1000000:1000000\n");
     };
     check("root", many, Pass, "dump and restore work, it has the user IDs", "");
     check("root", many, Pass, "pasta forwards ports", "");
+    let groups = |fake: &mut Fake| {
+        many(fake);
+        fake.write("etc/subgid", "me:100000:65536\n");
+    };
+    check("root", groups, Fail, "65536 user and group IDs", "--add-subgids");
+    let docker = |fake: &mut Fake| {
+        many(fake);
+        fake.engine().kind = Kind::Docker;
+    };
+    check("root", docker, Warn, "rootless Docker has the user and group IDs", "podman without root");
+    let old = |version: &'static str| {
+        move |fake: &mut Fake| {
+            let engine = fake.engine();
+            (engine.kind, engine.version) = (Kind::Docker, version.into());
+        }
+    };
+    let unknown = "docker 20.10.24 does not know the capability CHECKPOINT_RESTORE";
+    check("container engine", old("20.10.24"), Fail, unknown, "Docker 23 or later");
+    check("container engine", old("26.1.5"), Pass, "docker 26.1.5", "");
     let copies = |fake: &mut Fake| {
         many(fake);
         fake.engine().driver = Some("vfs".into());
@@ -234,12 +264,48 @@ fn containers() {
     let limited = |fake: &mut Fake| {
         fake.write("proc/self/status", &STATUS.replace("CapEff:\t000001ffff", "CapEff:\t000001fffe"));
     };
-    check("runtime", limited, Warn, "SYS_RESOURCE", "Machines with limits");
-    let set = |fake: &mut Fake| {
+    check("runtime", limited, Pass, "crun, cgroups v2", "");
+    let fresh = |fake: &mut Fake| {
         limited(fake);
-        fake.asked.containers_conf = true;
+        fake.asked.criu = Criu::NotTried { why: "no image".into(), remedy: String::new() };
     };
-    check("runtime", set, Pass, "crun, cgroups v2", "");
+    let found = "SYS_RESOURCE), and podman does so for every container: no containers.conf";
+    check("runtime", fresh, Fail, found, "default_ulimits = [\"nofile=20000:20000\"");
+    let ulimits = "# mine\n[containers]\ndefault_ulimits = [\"nofile=1:1\"]\n";
+    for (file, text, level) in [
+        ("usr/share/containers/containers.conf", ulimits, Pass),
+        ("etc/containers/containers.conf", ulimits, Pass),
+        ("etc/containers/containers.conf.d/90-own.conf", ulimits, Pass),
+        ("etc/containers/containers.conf.d/90-own.off", ulimits, Fail),
+        ("etc/containers/containers.conf", "[containers]\n# default_ulimits = []\n", Fail),
+        ("etc/containers/containers.conf", "default_ulimits = []\n", Fail),
+        ("etc/containers/containers.conf", "no toml\n", Fail),
+        ("home/me/.config/containers/containers.conf", ulimits, Fail),
+    ] {
+        let set = |fake: &mut Fake| {
+            fresh(fake);
+            fake.write(file, text);
+        };
+        check("runtime", set, level, "crun, cgroups v2", "");
+        // With CONTAINERS_CONF no other file counts.
+        let elsewhere = |fake: &mut Fake| {
+            set(fake);
+            fake.own.only = Some(fake.root.path().join("none"));
+        };
+        check("runtime", elsewhere, Fail, "SYS_RESOURCE", "CONTAINERS_CONF");
+    }
+    let named = |fake: &mut Fake| {
+        fresh(fake);
+        fake.write("own.conf", ulimits);
+        fake.own.only = Some(fake.root.path().join("own.conf"));
+    };
+    check("runtime", named, Pass, "limits by ", "");
+    let of_user = |fake: &mut Fake| {
+        fresh(fake);
+        fake.write("home/me/.config/containers/containers.conf", ulimits);
+        fake.own.home = Some(fake.root.path().join("home/me"));
+    };
+    check("runtime", of_user, Pass, "limits by ", "");
     let docker = |fake: &mut Fake| {
         *fake.engine() = EngineFacts { kind: Kind::Docker, runtime: None, ..fake.engine().clone() };
     };
@@ -280,6 +346,21 @@ fn resources() {
     check("memory", memory("MemAvailable: 1048576 kB\n"), Warn, "1.0 GiB", "java.options");
     check("memory", memory("MemAvailable: 1024 kB\n"), Fail, "1.0 MiB", "end other programs");
     check("memory", memory("MemTotal: 1024 kB\n"), NotTried, "does not say", "");
+
+    let group = |limit: &'static str| {
+        move |fake: &mut Fake| {
+            fake.write("proc/self/cgroup", "1:name=x:/a\n0::/a/b\n");
+            fake.write("sys/fs/cgroup/a/b/memory.max", "max\n");
+            fake.write("sys/fs/cgroup/a/b/memory.current", "4096\n");
+            fake.write("sys/fs/cgroup/a/memory.max", limit);
+            fake.write("sys/fs/cgroup/a/memory.current", "1073741824\n");
+        }
+    };
+    check("memory", group("max\n"), Pass, "16.0 GiB", "");
+    check("memory", group("2147483648\n"), Warn, "1.0 GiB", "java.options");
+    check("memory", group("1073741824\n"), Fail, "0 B", "end other programs");
+    check("clock", |fake| fake.asked.synchronised = Some(false), Warn, "nothing sets it", "set-ntp true");
+    check("clock", |fake| fake.asked.synchronised = Some(true), Pass, "2023-", "");
 
     let year = Duration::from_secs(365 * 86_400);
     let early = |fake: &mut Fake| fake.asked.now = fake.asked.built - year;

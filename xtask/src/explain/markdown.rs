@@ -1,6 +1,6 @@
 //! The table as a page of the guide.
 
-use super::{CAUSES, Cause, NOISE, Weight};
+use super::{CAUSES, Cause, Change, NOISE, Weight};
 
 /// The page, from the top of the repository.
 pub const PAGE: &str = "docs/guide/troubleshooting.md";
@@ -44,14 +44,18 @@ fn section(cause: &Cause) -> String {
     let says: Vec<String> = cause.says.iter().map(|says| code(says)).collect();
     text.push_str(&format!("\n\nThe log says {}.\n\n{}\n\n", says.join(" or "), cause.means));
     text.push_str(&format!("**Remedy:** {}\n", sentence(cause.remedy)));
-    if let Some(change) = &cause.change {
-        let (table, line) = (change.key.split_once('.').map_or("", |(table, _)| table), change.line);
-        let table = match (table, change.key) {
-            ("", "environment") => "[environment]\n".to_owned(),
-            ("", _) => String::new(),
-            (table, _) => format!("[{table}]\n"),
-        };
-        text.push_str(&format!("\n```toml\n{table}{line}\n```\n"));
+    match &cause.change {
+        Change::Elsewhere(where_else) => {
+            text.push_str(&format!("\nNothing in app.toml: {where_else}.\n"));
+        }
+        Change::Line { key, line } => {
+            let table = match (key.split_once('.').map_or("", |(table, _)| table), *key) {
+                ("", "environment") => "[environment]\n".to_owned(),
+                ("", _) => String::new(),
+                (table, _) => format!("[{table}]\n"),
+            };
+            text.push_str(&format!("\n```toml\n{table}{line}\n```\n"));
+        }
     }
     text.push_str(&format!("\nSeen: {}.\n", seen(cause.seen)));
     text

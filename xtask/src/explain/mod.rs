@@ -16,7 +16,7 @@ mod show;
 pub use causes::CAUSES;
 pub use markdown::{PAGE, markdown};
 pub use place::{Place, place};
-pub use show::{Shown, brief, long, unknown};
+pub use show::{Shown, brief, long, of_error, unknown};
 
 /// Something that goes wrong, as a log shows it.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,20 +33,25 @@ pub struct Cause {
     pub means: &'static str,
     /// What to do.
     pub remedy: &'static str,
-    /// What to change in app.toml, where that is the remedy.
-    pub change: Option<Change>,
+    /// What to change in app.toml, or where else.
+    pub change: Change,
     /// Where it was seen: `here` (provoked in a container), `own` (no more than this tool's own words), or threads as
     /// `owner/name#number`.
     pub seen: &'static str,
 }
 
-/// A line of app.toml.
+/// Where the remedy is to be written.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The key, with its table: `checkpoint.ghost-limit`.
-    pub key: &'static str,
-    /// An example of the line, below `[table]`.
-    pub line: &'static str,
+pub enum Change {
+    /// In app.toml.
+    Line {
+        /// The key, with its table: `checkpoint.ghost-limit`.
+        key: &'static str,
+        /// An example of the line, below `[table]`.
+        line: &'static str,
+    },
+    /// Not in app.toml. What is to be changed, and where that is.
+    Elsewhere(&'static str),
 }
 
 /// How much a cause explains, most first.

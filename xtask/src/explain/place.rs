@@ -55,33 +55,53 @@ pub struct Advice<'a> {
     pub line: &'a str,
 }
 
+/// What an example adds to a list or an inline table, whose other values must stay.
+pub fn added(line: &str) -> Option<&str> {
+    let value = line.split_once('=')?.1.trim();
+    let within = |open, close| value.strip_prefix(open)?.strip_suffix(close).map(str::trim);
+    within('[', ']').or_else(|| within('{', '}'))
+}
+
 impl fmt::Display for Advice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Advice { file, place, key, line } = self;
         // `environment` is a table whose keys are the user's; other keys without a table stand at the top.
         let table = key.split_once('.').map(|(table, _)| table).or((*key == "environment").then_some(*key));
         match (place, table) {
-            (Place::There(number, text), _) if text.starts_with('[') => {
-                write!(f, "{file}:{number}: below `{}`, for example, `{line}`", crate::progress::plain(text))
-            }
             (Place::There(number, text), _) => {
-                write!(f, "{file}:{number}: `{}`, for example to `{line}`", crate::progress::plain(text))
+                let shown = crate::progress::plain(text);
+                let name = key.rsplit('.').next().unwrap_or(key);
+                // A key with its table before it keeps it: `limits.ready = "2m"`.
+                let dotted = table.filter(|table| key != table && text.starts_with(&format!("{table}.")));
+                let whole = text.starts_with(name) || dotted.is_some();
+                match (text.starts_with('['), added(line)) {
+                    (true, _) => write!(f, "{file}:{number}: below `{shown}` add, say, `{line}`"),
+                    (false, Some(part)) if whole => {
+                        write!(f, "{file}:{number}: add, say, `{part}` to `{shown}`")
+                    }
+                    (false, Some(part)) => {
+                        write!(f, "{file}:{number}: add, say, `{part}` to `{name}` in `{shown}`")
+                    }
+                    (false, None) if whole => {
+                        let dotted = dotted.map(|table| format!("{table}.")).unwrap_or_default();
+                        write!(f, "{file}:{number}: change `{shown}` to, say, `{dotted}{line}`")
+                    }
+                    (false, None) => {
+                        write!(f, "{file}:{number}: change `{name}` in `{shown}` to, say, `{line}`")
+                    }
+                }
             }
             (Place::Table(number, text), _) => {
                 let table = table.unwrap_or_default();
                 let inline = text.strip_prefix(table).is_some_and(|rest| rest.trim_start().starts_with('='));
                 let shown = crate::progress::plain(text);
                 match text.starts_with('[') || inline {
-                    true => write!(f, "{file}:{number}: add to `{shown}`, for example, `{line}`"),
-                    false => {
-                        write!(f, "{file}:{number}: add beside `{shown}`, for example, `{table}.{line}`")
-                    }
+                    true => write!(f, "{file}:{number}: to `{shown}` add, say, `{line}`"),
+                    false => write!(f, "{file}:{number}: beside `{shown}` add, say, `{table}.{line}`"),
                 }
             }
-            (Place::Nowhere, Some(table)) => {
-                write!(f, "{file}: add `[{table}]` and, for example, `{line}`")
-            }
-            (Place::Nowhere, None) => write!(f, "{file}: add at the top, for example, `{line}`"),
+            (Place::Nowhere, Some(table)) => write!(f, "{file}: add `[{table}]` and, say, `{line}`"),
+            (Place::Nowhere, None) => write!(f, "{file}: add at the top, say, `{line}`"),
         }
     }
 }
@@ -115,24 +135,31 @@ mod tests {
 
     #[test]
     fn what_to_do_there_is_said() {
-        let check = |toml: &str, key: &str, expected: &str| {
-            let advice = Advice { file: "f", place: place(toml, key), key, line: "x = 1" };
+        let check = |toml: &str, key: &str, line: &str, expected: &str| {
+            let advice = Advice { file: "f", place: place(toml, key), key, line };
             assert_eq!(advice.to_string(), expected);
         };
-        check(
-            "[environment]\nA = \"b\"\n",
-            "environment",
-            "f:1: below `[environment]`, for example, `x = 1`",
-        );
-        check("", "environment", "f: add `[environment]` and, for example, `x = 1`");
-        check("", "engine", "f: add at the top, for example, `x = 1`");
-        check("engine = \"crac\"", "engine", "f:1: `engine = \"crac\"`, for example to `x = 1`");
-        check("[limits]\n", "limits.ready", "f:1: add to `[limits]`, for example, `x = 1`");
-        check(
-            "a = 1\nlimits.dump = \"1m\"",
-            "limits.ready",
-            "f:2: add beside `limits.dump = \"1m\"`, for example, `limits.x = 1`",
-        );
-        check("limits = { a = 1 }", "limits.ready", "f:1: add to `limits = { a = 1 }`, for example, `x = 1`");
+        let x = "x = 1";
+        check("[environment]\nA = \"b\"\n", "environment", x, "f:1: below `[environment]` add, say, `x = 1`");
+        check("", "environment", x, "f: add `[environment]` and, say, `x = 1`");
+        check("", "engine", x, "f: add at the top, say, `x = 1`");
+        check("engine = \"crac\"", "engine", x, "f:1: change `engine = \"crac\"` to, say, `x = 1`");
+        check("[limits]\n", "limits.ready", x, "f:1: to `[limits]` add, say, `x = 1`");
+        let beside = "f:2: beside `limits.dump = \"1m\"` add, say, `limits.x = 1`";
+        check("a = 1\nlimits.dump = \"1m\"", "limits.ready", x, beside);
+        check("limits = { a = 1 }", "limits.ready", x, "f:1: to `limits = { a = 1 }` add, say, `x = 1`");
+        let dotted = "f:1: change `limits.ready = \"1m\"` to, say, `limits.ready = \"5m\"`";
+        check("limits.ready = \"1m\"", "limits.ready", "ready = \"5m\"", dotted);
+        let inline = "f:1: change `ready` in `limits = { ready = \"1m\" }` to, say, `ready = \"5m\"`";
+        check("limits = { ready = \"1m\" }", "limits.ready", "ready = \"5m\"", inline);
+        // What stands in a list already must stay.
+        let (key, line) = ("java.options", "options = [\"-XX:UseAVX=2\"]");
+        let list = "f:2: add, say, `\"-XX:UseAVX=2\"` to `options = [\"-Xmx9m\"]`";
+        check("[java]\noptions = [\"-Xmx9m\"]", key, line, list);
+        let inline = "f:1: add, say, `\"-XX:UseAVX=2\"` to `options` in `java = { options = [] }`";
+        check("java = { options = [] }", key, line, inline);
+        check("[java]\n", key, line, "f:1: to `[java]` add, say, `options = [\"-XX:UseAVX=2\"]`");
+        let (key, line) = ("rock.files", "files = { \"/a\" = \"b\" }");
+        check("[rock]\nfiles = {}", key, line, "f:2: add, say, `\"/a\" = \"b\"` to `files = {}`");
     }
 }

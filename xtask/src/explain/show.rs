@@ -1,7 +1,7 @@
 //! What is found, for people: short at the end of an error, long for `explain`.
 
-use super::place::{Advice, place};
-use super::{Cause, Found, Line, Weight};
+use super::place::{Advice, added, place};
+use super::{Cause, Change, Found, Line, Weight, explain};
 
 /// The application a log is of.
 #[derive(Debug, Clone)]
@@ -21,6 +21,19 @@ pub fn brief(found: &[Found], app: Option<&Shown>) -> Option<String> {
     Some(lines.join("\n"))
 }
 
+/// What an error that has no log says by itself: the engine could not start a container, a build failed, and the like. None
+/// where its cause is unknown, or was said already.
+pub fn of_error(text: &str) -> Option<String> {
+    if text.lines().any(|line| line.starts_with("why: ")) {
+        return None;
+    }
+    let found = explain(text);
+    let brief = brief(&found, None)?;
+    // The evidence stands right above.
+    let lines: Vec<&str> = brief.lines().filter(|line| !line.starts_with("  evidence: ")).collect();
+    Some(lines.join("\n"))
+}
+
 /// Every cause, numbered where there are several: the reasons, then what follows from them.
 pub fn long(found: &[Found], app: Option<&Shown>) -> String {
     let reasons = found.iter().filter(|found| found.cause.weight != Weight::Symptom).count();
@@ -32,10 +45,8 @@ pub fn long(found: &[Found], app: Option<&Shown>) -> String {
             lines.push(format!("{what}:"));
         }
         lines.extend(part(one, app));
-        lines.insert(
-            lines.len() - usize::from(change(one.cause, app).is_some()) - 1,
-            format!("  means:    {}", one.cause.means),
-        );
+        // Before remedy and change.
+        lines.insert(lines.len() - 2, format!("  means:    {}", for_app(one.cause.means, app)));
         parts.push(lines.join("\n"));
     }
     parts.join("\n\n")
@@ -65,19 +76,23 @@ fn part(found: &Found, app: Option<&Shown>) -> Vec<String> {
         format!("  evidence: {evidence}"),
         format!("  remedy:   {}", for_app(cause.remedy, app)),
     ];
-    lines.extend(change(cause, app));
+    lines.push(change(cause, app));
     lines
 }
 
-/// Which line to change, as far as the file is known.
-fn change(cause: &Cause, app: Option<&Shown>) -> Option<String> {
-    let change = cause.change.as_ref()?;
-    let unknown = || format!("`{}` in app.toml, for example `{}`", change.key, change.line);
-    let place = |app: &Shown| {
-        Advice { file: &app.file, place: place(&app.toml, change.key), key: change.key, line: change.line }
-            .to_string()
+/// Which line to change, as far as the file is known; or where else.
+fn change(cause: &Cause, app: Option<&Shown>) -> String {
+    let text = match (&cause.change, app) {
+        (Change::Elsewhere(text), _) => format!("nothing in app.toml: {}", for_app(text, app)),
+        (&Change::Line { key, line }, None) => match added(line) {
+            Some(part) => format!("`{key}` in app.toml: add, say, `{part}` to it"),
+            None => format!("`{key}` in app.toml, say, `{line}`"),
+        },
+        (&Change::Line { key, line }, Some(app)) => {
+            Advice { file: &app.file, place: place(&app.toml, key), key, line }.to_string()
+        }
     };
-    Some(format!("  change:   {}", app.map_or_else(unknown, place)))
+    format!("  change:   {text}")
 }
 
 /// The table says APP where a command needs the application's name.

@@ -70,18 +70,16 @@ fn a_remedy_names_the_line_of_app_toml() {
     };
     check(
         "[checkpoint]\nghost-limit = \"1 MiB\"\n",
-        "apps/shop/app.toml:2: `ghost-limit = \"1 MiB\"`, for example to `ghost-limit = \"128 MiB\"`",
+        "apps/shop/app.toml:2: change `ghost-limit = \"1 MiB\"` to, say, `ghost-limit = \"128 MiB\"`",
     );
     check(
         "\n\n[checkpoint]\n",
-        "apps/shop/app.toml:3: add to `[checkpoint]`, for example, `ghost-limit = \"128 MiB\"`",
+        "apps/shop/app.toml:3: to `[checkpoint]` add, say, `ghost-limit = \"128 MiB\"`",
     );
-    check("", "apps/shop/app.toml: add `[checkpoint]` and, for example, `ghost-limit = \"128 MiB\"`");
+    check("", "apps/shop/app.toml: add `[checkpoint]` and, say, `ghost-limit = \"128 MiB\"`");
     let text = brief(&found, None).unwrap();
     assert!(
-        text.ends_with(
-            "change:   `checkpoint.ghost-limit` in app.toml, for example `ghost-limit = \"128 MiB\"`"
-        ),
+        text.ends_with("change:   `checkpoint.ghost-limit` in app.toml, say, `ghost-limit = \"128 MiB\"`"),
         "{text}"
     );
 }
@@ -94,7 +92,7 @@ fn every_change_is_a_line_of_app_toml() {
         std::fs::write(folder.path().join(file), "").unwrap();
     }
     for cause in causes() {
-        let Some(Change { key, line }) = &cause.change else { continue };
+        let Change::Line { key, line } = &cause.change else { continue };
         let source = "git = \"https://git.example.com/a.git\"\ncommit = \"0000000000000000000000000000000000000000\"\n";
         let toml = match (key.split_once('.').map_or(*key, |(table, _)| table), key.contains('.')) {
             ("source", _) => format!("[source]\n{source}{line}\n"),
@@ -110,6 +108,79 @@ fn every_change_is_a_line_of_app_toml() {
             (*key).to_owned()
         };
         assert!(matches!(place(&toml, &key), Place::There(_, found) if found == *line), "{}", cause.id);
+    }
+}
+
+/// Errors without a log, as engines and builds print them.
+#[test]
+fn an_error_explains_itself() {
+    let check = |text: &str, expected: Option<&str>| {
+        let said = of_error(&format!("the container cannot be started\n  because: {text}"));
+        match (&said, expected) {
+            (Some(said), Some(id)) => {
+                let lines: Vec<&str> = said.lines().collect();
+                assert!(lines[0].starts_with("why: ") && lines[0].ends_with(&format!("[{id}]")), "{said}");
+                assert!(
+                    lines[1].starts_with("  remedy:   ") && lines[2].starts_with("  change:   "),
+                    "{said}"
+                );
+                assert_eq!(lines.len(), 3, "{said}");
+            }
+            (said, expected) => assert_eq!(said.as_deref(), expected, "{text}"),
+        }
+    };
+    check(
+        "Error: runc: runc create failed: unable to start container process: error setting rlimit type 7: \
+         operation not permitted: OCI permission denied",
+        Some("rlimit"),
+    );
+    check("Error: rootlessport listen tcp 0.0.0.0:8080: bind: address already in use", Some("port-in-use"));
+    check(
+        "docker: Error response from daemon: driver failed programming external connectivity on endpoint x: Bind for \
+         0.0.0.0:8080 failed: port is already allocated.",
+        Some("port-in-use"),
+    );
+    check(
+        "Error: writing blob: storing blob to file: write /var/tmp/s1: no space left on device",
+        Some("no-space"),
+    );
+    check(
+        "dpkg: error processing archive x.deb (--unpack): write failed (No space left on device)",
+        Some("no-space"),
+    );
+    check(
+        "Error response from daemon: invalid CapAdd: unknown capability: \"CAP_CHECKPOINT_RESTORE\"",
+        Some("old-engine"),
+    );
+    check(
+        "E: Release file for http://deb.example.com/dists/sid/InRelease is expired",
+        Some("release-expired"),
+    );
+    check(
+        "PKIX path building failed: unable to find valid certification path to requested target",
+        Some("tls"),
+    );
+    check("the moon is full", None);
+    let said = "podman failed\nwhy: a disk or a tmpfs is full [no-space]\nNo space left on device";
+    assert_eq!(of_error(said), None);
+}
+
+/// Nobody is left without a place to change something at.
+#[test]
+fn every_cause_says_where_the_remedy_is_written() {
+    for cause in causes() {
+        let evidence = Line { number: 1, text: "x".into() };
+        let text = brief(&[Found { cause, evidence }], None).unwrap();
+        let last = text.lines().last().unwrap();
+        match &cause.change {
+            Change::Line { key, .. } => {
+                assert!(last.starts_with(&format!("  change:   `{key}` in app.toml")), "{last}")
+            }
+            Change::Elsewhere(place) => {
+                assert_eq!(last, format!("  change:   nothing in app.toml: {place}"));
+                assert!(place.len() > 20 && !place.ends_with('.'), "{}: {place}", cause.id);
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::layer::Blob;
 use super::metered::{Meter, Metered};
 use super::oci::{Descriptor, Index, Manifest};
 use crate::digest::Digest;
+use crate::workspace::open_file;
 
 /// An index of ours has a few hundred bytes; nobody may make us read gigabytes of one.
 const INDEX_LIMIT: u64 = 1 << 20;
@@ -85,7 +86,7 @@ pub(super) fn each_file(
     mut visit: impl FnMut(&[u8], &mut Entry<'_, Metered<fs_err::File>>) -> Result<()>,
 ) -> Result<()> {
     let meter = Meter::new(METADATA_LIMIT, "its headers, names and PAX records");
-    let mut tar = tar::Archive::new(Metered::new(fs_err::File::open(archive)?, &meter));
+    let mut tar = tar::Archive::new(Metered::new(open_file(archive)?, &meter));
     let mut read = || -> Result<()> {
         for entry in tar.entries_with_seek()? {
             let mut entry = entry.context("it is no tar, or its headers were changed")?;

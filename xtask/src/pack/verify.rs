@@ -12,6 +12,7 @@ use super::archive::{file_header, index_json, layout_json};
 use super::foreign::find_manifest;
 use super::image::Image;
 use crate::digest::{Digest, Hasher};
+use crate::workspace::open_file;
 
 const BLOCK: usize = 512;
 
@@ -21,7 +22,7 @@ const BLOCK: usize = 512;
 /// Names what differs first: the index, a header, the manifest, the config, or a layer by its number.
 pub fn verify_archive(file: &Path, manifest: &Digest, reference: &str) -> Result<Image> {
     let image = find_manifest(file, manifest)?;
-    let mut reader = BufReader::with_capacity(1 << 20, fs_err::File::open(file)?);
+    let mut reader = BufReader::with_capacity(1 << 20, open_file(file)?);
     for (name, bytes) in [("oci-layout", layout_json()?), ("index.json", index_json(&image, reference)?)] {
         expect(
             &mut reader,

@@ -93,11 +93,11 @@ pub fn read(named: &BTreeMap<String, SecretFrom>, folder: &Path) -> Result<Vec<S
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     use std::io::Read;
-    let failed = |error: std::io::Error| format!("cannot be read: {error}");
-    let file = std::fs::File::open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err("is no regular file".to_owned());
-    }
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::InvalidInput => "is no regular file".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    };
+    let file = crate::workspace::open_file(path).map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(LONGEST as u64 + 3).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)

@@ -16,6 +16,7 @@ use crate::process::Limit;
 use crate::runtime::Mount;
 use crate::session::Session;
 use crate::toolchain::Toolchain;
+use crate::workspace::open_file;
 
 pub mod git;
 pub mod seen;
@@ -60,7 +61,8 @@ impl Source {
             Source::Git { .. } | Source::Maven { .. } => None,
             Source::Directory { path, .. } => Some(directory_digest(path)?),
             Source::Jar { path } => {
-                let mut file = fs::File::open(path).context("the jar cannot be read")?;
+                let jar = || format!("the jar {} cannot be read", path.display());
+                let mut file = open_file(path).with_context(jar)?;
                 Some(Digest::of_reader(&mut file)?.0)
             }
         };
@@ -209,7 +211,7 @@ fn fetch_artifact(
     folder: &Path,
     limit: &Limit,
 ) -> Result<PathBuf> {
-    let Source::Maven { group, artifact, version, classifier, .. } = source else {
+    let Source::Maven { group, artifact, version, classifier, sha256 } = source else {
         bail!("{} is no Maven artifact", source.title());
     };
     let classifier = classifier.as_ref().map(|name| format!(":{name}")).unwrap_or_default();
@@ -220,7 +222,9 @@ fn fetch_artifact(
     );
     let mounts = vec![Mount { from: folder.to_owned(), to: "/src".into(), writable: true }];
     toolchain.run("maven", &script, mounts, limit).with_context(|| {
-        format!("Maven cannot fetch {}; check the coordinates in app.toml", source.title())
+        // `new` does not know the sum yet, and has written nothing.
+        let place = if sha256.is_empty() { "after `--maven`" } else { "in app.toml (source.maven)" };
+        format!("Maven cannot fetch {}; check the coordinates {place}", source.title())
     })?;
     one_jar(folder, "*.jar")
 }

@@ -173,6 +173,9 @@ fn fallback_is_told_from_a_restore() {
     refuse_clone3(&mut workspace);
     let cold = workspace.succeed(&detach);
     cold.assert_says(&["e2e-fallback is up: started cold in ", "because: failed (exit code 1)"]);
+    // Whoever takes it is told the cause, and where the logs are.
+    let why = ["\nwhy: ", "[clone3]\n  evidence: line ", "  change:   nothing in app.toml: ", "/logs/"];
+    cold.assert_says(&why);
     podman(&["rm", "--force", "--time", "0", cold.stdout.trim()]);
     let says = ["was not restored, it was started cold: failed (exit code 1)"];
     for arguments in
@@ -181,6 +184,7 @@ fn fallback_is_told_from_a_restore() {
         let output = workspace.run(arguments);
         assert_eq!(output.code, Some(1), "{output}");
         output.assert_says(&says);
+        output.assert_says(&why);
     }
 
     workspace.unset("CONTAINERS_CONF");
@@ -188,6 +192,7 @@ fn fallback_is_told_from_a_restore() {
     let output = workspace.run(&["checkpoint", APP]);
     assert_eq!(output.code, Some(1), "{output}");
     output.assert_says(&says);
+    output.assert_says(&["\nwhy: ", "[criu-failed]\n", "/logs/"]);
     assert_eq!(workspace.pinned(), before, "a cold start was pinned");
     workspace.assert_nothing_left();
 }

@@ -105,6 +105,9 @@ pub fn faults(app: &str, lock: &Lock, work: &Path) -> Vec<Fault> {
     faults.push(data("the machine is younger than that of the dump", |dir| {
         edit(&dir.join("uptime"), |seconds| *seconds = b"9999999999\n".to_vec());
     }));
+    faults.push(data("the CPU lacks what that of the dump had", |dir| {
+        edit(&dir.join("cpu-flags"), |flags| flags.extend_from_slice(b"avx9"));
+    }));
     faults.push(data("inherit-fd is empty", |dir| edit(&dir.join("inherit-fd"), Vec::clear)));
     // Memory that CRIU takes as it is.
     faults.push(data("every 16th page of the memory is altered", |dir| {
@@ -135,6 +138,20 @@ pub fn faults(app: &str, lock: &Lock, work: &Path) -> Vec<Fault> {
         bytes[end..].copy_from_slice(&[1, 0]);
         bytes.push(b'x');
     }));
+    let note = work.join("library-note");
+    fs::copy(work.join("library"), &note).unwrap();
+    // As long as the other one: what differs is a byte of its build-id.
+    faults.push(over(
+        "a library of the same size with another build-id",
+        &library(lock),
+        "library-note",
+        |bytes| {
+            let note = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
+            let at =
+                bytes.windows(note.len()).position(|window| window == note).expect("a build-id of 20 bytes");
+            bytes[at + note.len()] ^= 0xff;
+        },
+    ));
     faults.push(over("another build of a library", &library(lock), "library", |bytes| bytes.push(0)));
 
     // What the container is allowed.

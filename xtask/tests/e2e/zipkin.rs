@@ -40,7 +40,27 @@ fn zipkin_comes_back_with_its_trace() {
     assert!(trace.contains("\"checkpoint\"") && trace.contains("\"warm\""), "{trace}");
     podman(&["rm", "--force", "--time", "0", output.stdout.trim()]);
     a_pod_has_its_library(&workspace);
+    new_finds_the_same_sum(&workspace, &toml);
     workspace.assert_nothing_left();
+}
+
+/// `new` fetches the artifact, which is in Maven's cache by now, and pins the sum that apps/zipkin has.
+fn new_finds_the_same_sum(workspace: &Workspace, toml: &str) {
+    let line = |text: &str, key: &str| {
+        let found = text.lines().find(|line| line.starts_with(key)).map(str::to_owned);
+        found.unwrap_or_else(|| panic!("{key} is not in\n{text}"))
+    };
+    let maven = line(toml, "maven = ");
+    let coordinates = maven.split('"').nth(1).unwrap();
+    let output = workspace.succeed(&["new", "e2e-zipkin-new", "--maven", coordinates]);
+    let text = fs_err::read_to_string(workspace.root().join("apps/e2e-zipkin-new/app.toml")).unwrap();
+    assert_eq!(line(&text, "sha256 = "), line(toml, "sha256 = "), "{output}");
+    assert!(text.contains("# Spring Boot "), "{text}");
+    let wrong = workspace.run(&["new", "e2e-zipkin-none", "--maven", "io.zipkin:zipkin-server:0.0.0:exec"]);
+    assert_eq!(wrong.code, Some(1), "{wrong}");
+    wrong.assert_says(&[
+        "Maven cannot fetch maven io.zipkin:zipkin-server:0.0.0:exec; check the coordinates after `--maven`",
+    ]);
 }
 
 /// On a read-only root, with the library in a volume over /tmp that began empty. podman fills a volume from the image where

@@ -8,7 +8,7 @@ use fs_err as fs;
 use super::instance::Instance;
 use super::observe::{self, BUCKET, REQUESTS};
 use crate::bench::{self, Bench, Rate, Resident, Series};
-use crate::checkpoint::{Life, Log, Memory, came_up, footprint, spec};
+use crate::checkpoint::{Life, Log, Memory, came_up, footprint, must_be_restored, spec};
 use crate::engine::Engine;
 use crate::lock::Lock;
 use crate::rock::Role;
@@ -146,7 +146,8 @@ impl<'a> Figures<'a> {
         if observed && number.is_multiple_of(2) {
             self.restored.answers.push(observe::rate(&instance, &observe::counted(app))?);
         }
-        came_up(&instance.container, self.lock.pid)?.restored(&app.name)?;
+        let came_up = came_up(&instance.container, self.lock.pid)?;
+        must_be_restored(self.job, &instance.container, &came_up)?;
         if observed && !number.is_multiple_of(2) {
             self.restored.at_once.push(footprint(&instance.container, self.lock.pid)?);
             observe::send(&instance, app, REQUESTS)?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::instance::Instance;
 use crate::app::{App, Request};
 use crate::bench::{CriuStats, Trace, service_started};
-use crate::checkpoint::{came_up, restore_service};
+use crate::checkpoint::{came_up, must_be_restored, restore_service};
 use crate::http::get;
 use crate::interrupt;
 use crate::process::Limit;
@@ -48,7 +48,7 @@ pub fn traced(
         spec.words = vec!["-c".into(), TRACE.into(), app.clone()];
     })?;
     let container = &instance.container;
-    came_up(container, pid)?.restored(app)?;
+    must_be_restored(job, container, &came_up(container, pid)?)?;
     let read = |file: &str| -> Result<String> {
         Ok(container.exec(&["cat", &format!("/run/{app}/{file}")], &Limit::quick())?.stdout)
     };

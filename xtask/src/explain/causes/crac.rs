@@ -1,6 +1,6 @@
 //! What a CRaC JVM complains of. None can be had where this was written: the texts are those of the threads.
 
-use super::{Weight, change};
+use super::{Change, Weight, change};
 use crate::explain::Cause;
 
 pub const CAUSES: &[Cause] = &[
@@ -20,7 +20,7 @@ pub const CAUSES: &[Cause] = &[
         id: "crac-open-file",
         title: "a file is open, and a CRaC JVM does not dump open files",
         weight: Weight::Root,
-        says: &["CheckpointOpenFileException", "was not closed by the application"],
+        says: &["CheckpointOpenFileException"],
         means: "A log file, an agent's jar, a lock. The line names it.",
         remedy: "write logs to the standard output, leave the agent out, or give the JVM a rule for it or its number",
         change: change("crac.resource-policies", "resource-policies = \"crac.yaml\""),
@@ -55,6 +55,18 @@ pub const CAUSES: &[Cause] = &[
         remedy: "take the engine `criu`, which needs no particular JVM, or leave `crac.engine` at `default` with older builds",
         change: change("engine", "engine = \"criu\""),
         seen: "here",
+    },
+    Cause {
+        id: "crac-files",
+        title: "the checkpoint data of the CRaC JVM is not whole: `cppath` or `perfdata` is missing",
+        weight: Weight::Root,
+        says: &["/checkpoint-data/cppath is missing", "/checkpoint-data/perfdata is missing"],
+        means: "The JVM writes `cppath` after CRIU has killed it, and opens both to restore. A copy that was made too early, or of \
+                `*.img` alone, lacks them.",
+        remedy: "copy every file of the folder but dump4.log, once the dump says that it is complete; \
+                 `cargo xtask checkpoint APP` does",
+        change: Change::Elsewhere("which files travel is decided where the data is copied"),
+        seen: "here; openjdk/crac#119",
     },
     Cause {
         id: "crac-refused",

@@ -1,6 +1,6 @@
 //! What keeps CRIU from dumping.
 
-use super::{Weight, change};
+use super::{Change, Weight, change};
 use crate::explain::Cause;
 
 pub const CAUSES: &[Cause] = &[
@@ -23,7 +23,7 @@ pub const CAUSES: &[Cause] = &[
         means: "Somebody had connected to a port of the application that it had not accepted yet: a probe, a scraper, or \
                 a client that waits while all threads are busy. CRIU cannot dump half a connection.",
         remedy: "keep probes and clients away during the checkpoint and run `cargo xtask checkpoint APP` again",
-        change: None,
+        change: Change::Elsewhere("who connects is decided outside of the container"),
         seen: "here; opencontainers/runc#1521, checkpoint-restore/criu#1324",
     },
     Cause {
@@ -34,7 +34,10 @@ pub const CAUSES: &[Cause] = &[
         means: "A connection to a database or a client, say. This tool's own scripts say `--tcp-close`, so this log is of \
                 another CRIU: that of a CRaC JVM, or one called by hand.",
         remedy: "give CRIU `--tcp-close` on both sides, or close connections before the dump (with CRaC: beforeCheckpoint)",
-        change: None,
+        change: Change::Elsewhere(
+            "the options are those of CRIU: `criu_options` in xtask/src/engine.rs, or the \
+             command of whoever called it",
+        ),
         seen: "here",
     },
     Cause {
@@ -90,7 +93,7 @@ pub const CAUSES: &[Cause] = &[
         means: "The container that dumps has a filter of system calls. To suspend it CRIU needs SYS_ADMIN.",
         remedy: "run the checkpoint rock with `--security-opt seccomp=unconfined`, as `cargo xtask checkpoint` does; the \
                  restore keeps its filter",
-        change: None,
+        change: Change::Elsewhere("the filter is the container's: `--security-opt`"),
         seen: "here",
     },
     Cause {
@@ -101,7 +104,10 @@ pub const CAUSES: &[Cause] = &[
         means: "The container lacks the capability, the criu binary lacks it as a file capability, CRIU and the JVM are \
                 different users, or Yama forbids tracing (`kernel.yama.ptrace_scope`).",
         remedy: "add SYS_PTRACE to the container that dumps (`cap_add`, `--cap-add`); `cargo xtask doctor` looks at Yama",
-        change: None,
+        change: Change::Elsewhere(
+            "capabilities are the container's: `--cap-add`; Yama's scope is the machine's: \
+             sysctl",
+        ),
         seen: "here",
     },
     Cause {
@@ -111,7 +117,7 @@ pub const CAUSES: &[Cause] = &[
         says: &["Can't get rlimit *: Operation not permitted"],
         means: "To read another user's limits takes SYS_RESOURCE, which no container has by default.",
         remedy: "run CRIU as the user of the application, as both rocks do (`_daemon_`)",
-        change: None,
+        change: Change::Elsewhere("the user is that of the container: `--user`, or `runAsUser`"),
         seen: "here",
     },
     Cause {
@@ -122,7 +128,7 @@ pub const CAUSES: &[Cause] = &[
         means: "To keep a connection it locks the network, by iptables or nftables and with NET_ADMIN. No connection outlives \
                 a restore elsewhere anyway.",
         remedy: "give CRIU `--tcp-close` on both sides, as this tool's scripts do",
-        change: None,
+        change: Change::Elsewhere("the options are those of whoever called CRIU"),
         seen: "here",
     },
     Cause {
@@ -132,7 +138,7 @@ pub const CAUSES: &[Cause] = &[
         says: &["is not a session leader"],
         means: "Pebble's services and what a shell starts are children of another session.",
         remedy: "give CRIU `--shell-job` on both sides, as this tool's scripts do",
-        change: None,
+        change: Change::Elsewhere("the options are those of whoever called CRIU"),
         seen: "here",
     },
     Cause {
@@ -147,7 +153,7 @@ pub const CAUSES: &[Cause] = &[
         means: "The container was started with `-t`, so the application's input or output is a terminal whose other end is \
                 outside.",
         remedy: "run the checkpoint rock without `-t`, and never dump from an interactive shell",
-        change: None,
+        change: Change::Elsewhere("the terminal is the container's: `-t`, or `tty: true`"),
         seen: "here",
     },
     Cause {
@@ -157,17 +163,28 @@ pub const CAUSES: &[Cause] = &[
         says: &["Some file locks are hold by dumping tasks"],
         means: "H2, Lucene and Derby lock their files.",
         remedy: "give CRIU `--file-locks` on both sides, as this tool's scripts do",
-        change: None,
+        change: Change::Elsewhere("the options are those of whoever called CRIU"),
         seen: "here",
+    },
+    Cause {
+        id: "old-criu-vdso",
+        title: "this CRIU is too old for the vDSO of this kernel",
+        weight: Weight::Root,
+        says: &["Unexpected rt vDSO area bounds", "Failed to fill self vdso symtable"],
+        means: "CRIU 3.17 (Debian bookworm) cannot parse the page of code that later kernels lend to every process. It neither \
+                dumps nor restores.",
+        remedy: "use CRIU 4.2 or later in both rocks: Debian's sid has it",
+        change: change("rock.suite", "suite = \"sid\""),
+        seen: "here; checkpoint-restore/criu#2532",
     },
     Cause {
         id: "old-criu",
         title: "this CRIU is older than the kernel it runs on",
         weight: Weight::Root,
-        says: &["Can't get 1:16 opt", "Can't get 1:16(34) opt"],
+        says: &["Can't get 1:16 opt", "Can't get 1:34 opt"],
         means: "Kernels from 6.16 on refuse an option of listening sockets that CRIU before 4.2 asks for.",
         remedy: "use CRIU 4.2 or later in both rocks: Debian's sid has it",
         change: change("rock.suite", "suite = \"sid\""),
-        seen: "checkpoint-restore/criu#2829, checkpoint-restore/criu#2804, checkpoint-restore/criu#2718",
+        seen: "here; checkpoint-restore/criu#2829, checkpoint-restore/criu#2804, checkpoint-restore/criu#2718",
     },
 ];

@@ -1,6 +1,6 @@
 //! Why an application or its JVM does not come up at all.
 
-use super::{Weight, change};
+use super::{Change, Weight, change};
 use crate::explain::Cause;
 
 pub const CAUSES: &[Cause] = &[
@@ -95,7 +95,10 @@ pub const CAUSES: &[Cause] = &[
         ],
         means: "It would do the same without a checkpoint.",
         remedy: "look at its own message; `podman run` of the checkpoint rock shows the same",
-        change: None,
+        change: Change::Elsewhere(
+            "it is the application's own, unless its message names a setting: then `environment` \
+             or `java.arguments`",
+        ),
         seen: "here",
     },
     Cause {
@@ -115,7 +118,9 @@ pub const CAUSES: &[Cause] = &[
         says: &["did not end within * (limits."],
         means: "The line names what, and which limit of app.toml.",
         remedy: "look for another reason first; a slow or busy machine needs more time, which `[limits]` gives",
-        change: None,
+        change: Change::Elsewhere(
+            "unless it is only slow: then the key below `[limits]` that the line names",
+        ),
         seen: "here",
     },
 ];

@@ -19,6 +19,6 @@ pub const CAUSES: &[Group] = &[
 ];
 
 /// A change of app.toml.
-const fn change(key: &'static str, line: &'static str) -> Option<Change> {
-    Some(Change { key, line })
+const fn change(key: &'static str, line: &'static str) -> Change {
+    Change::Line { key, line }
 }

@@ -1,6 +1,6 @@
 //! What keeps CRIU from restoring.
 
-use super::{Weight, change};
+use super::{Change, Weight, change};
 use crate::explain::Cause;
 
 pub const CAUSES: &[Cause] = &[
@@ -30,7 +30,10 @@ pub const CAUSES: &[Cause] = &[
                 ns_last_pid, which is read-only in a container.",
         remedy: "start the container with `--security-opt seccomp=rocks/APP/restore/seccomp.json`, which is Docker's filter \
                  with clone3",
-        change: None,
+        change: Change::Elsewhere(
+            "the filter is the container's: `--security-opt`, or `seccompProfile` of the \
+             Pod",
+        ),
         seen: "here; checkpoint-restore/criu#1268",
     },
     Cause {
@@ -46,18 +49,29 @@ pub const CAUSES: &[Cause] = &[
         remedy: "start the container with `--cap-drop=all --cap-add=CHECKPOINT_RESTORE`; compose.yaml in \
                  rocks/APP/restore has it. Where it has that, CRIU has lost its own: pack the rock again with \
                  `cargo xtask pack APP restore`",
-        change: None,
+        change: Change::Elsewhere(
+            "capabilities are the container's: `--cap-add`, `cap_add`, \
+             `securityContext`",
+        ),
         seen: "here; checkpoint-restore/criu#2322, checkpoint-restore/criu#2401",
     },
     Cause {
         id: "criu-exec",
         title: "the kernel refuses to start criu: its file capabilities are more than the container has",
         weight: Weight::Root,
-        says: &["criu: Operation not permitted", "run command *criu*: Operation not permitted"],
+        says: &[
+            "criu: Operation not permitted",
+            // dash's word for it.
+            "criu: Permission denied",
+            "run command *criu*: Operation not permitted",
+        ],
         means: "The binary carries the list of capabilities that it needs, and each must be in the container's bounding set.",
         remedy: "give the container every capability of its role: CHECKPOINT_RESTORE, and for a dump NET_ADMIN and SYS_PTRACE \
                  as well; a rock of an earlier version of this tool also SETGID and SETPCAP",
-        change: None,
+        change: Change::Elsewhere(
+            "capabilities are the container's: `--cap-add`, `cap_add`, \
+             `securityContext`",
+        ),
         seen: "here",
     },
     Cause {
@@ -68,7 +82,10 @@ pub const CAUSES: &[Cause] = &[
         means: "The process comes back with the groups it had. CRIU then hangs instead of ending.",
         remedy: "dump again with this version, whose dumps do without: `cargo xtask checkpoint APP --force`. To add SETGID to \
                  the container is not enough, unless the rock's criu carries it as well",
-        change: None,
+        change: Change::Elsewhere(
+            "capabilities are the container's: `--cap-add`, `cap_add`, \
+             `securityContext`",
+        ),
         seen: "here",
     },
     Cause {
@@ -80,7 +97,10 @@ pub const CAUSES: &[Cause] = &[
                 then hangs instead of ending.",
         remedy: "dump again with this version, whose dumps do without: `cargo xtask checkpoint APP --force`. To add SETPCAP to \
                  the container is not enough, unless the rock's criu carries it as well",
-        change: None,
+        change: Change::Elsewhere(
+            "capabilities are the container's: `--cap-add`, `cap_add`, \
+             `securityContext`",
+        ),
         seen: "here",
     },
     Cause {
@@ -92,7 +112,7 @@ pub const CAUSES: &[Cause] = &[
                 it had. CRIU then hangs instead of ending.",
         remedy: "start the application without any, as start.sh does with `setpriv --inh-caps=-all --ambient-caps=-all`, \
                  and run `cargo xtask checkpoint APP --force`",
-        change: None,
+        change: Change::Elsewhere("capabilities are dropped in start.sh, below templates/scripts"),
         seen: "here; checkpoint-restore/criu#684, checkpoint-restore/criu#499",
     },
     Cause {
@@ -103,7 +123,7 @@ pub const CAUSES: &[Cause] = &[
         means: "jcmd starts the JVM's attach listener, whose socket was bound as /tmp/.java_pidN.tmp and then renamed. CRIU \
                 makes it under the first name, where an unprivileged restore may not give it away.",
         remedy: "link the socket to that name before the dump, as settle.sh does: `ln /tmp/.java_pidN /tmp/.java_pidN.tmp`",
-        change: None,
+        change: Change::Elsewhere("the link is made in settle.sh, below templates/scripts"),
         seen: "here",
     },
     Cause {
@@ -115,7 +135,10 @@ pub const CAUSES: &[Cause] = &[
                 it. Code in memory refers to addresses in the old one.",
         remedy: "restore with the rock that was proven (`cargo xtask pack APP restore`), or dump again with the new packages: \
                  `cargo xtask checkpoint APP --force`",
-        change: None,
+        change: Change::Elsewhere(
+            "what is mounted over the rock is the container's: `--volume`, \
+             `volumeMounts`",
+        ),
         seen: "here",
     },
     Cause {
@@ -126,7 +149,7 @@ pub const CAUSES: &[Cause] = &[
         means: "CRIU compares modes. podman mounts `/` with 0555 and Docker with 0755, so a restore under the other one \
                 always differs.",
         remedy: "give CRIU `--skip-file-rwx-check`, as restore.sh does",
-        change: None,
+        change: Change::Elsewhere("the option is in restore.sh, below templates/scripts"),
         seen: "here",
     },
     Cause {
@@ -141,7 +164,9 @@ pub const CAUSES: &[Cause] = &[
         means: "CRIU makes deleted files and sockets anew at their places, and Pebble keeps its state in /var/lib/pebble.",
         remedy: "start it without `--read-only`, or with a tmpfs at the path in the line; compose.yaml in rocks/APP/restore \
                  has what this application needs",
-        change: None,
+        change: Change::Elsewhere(
+            "it is the container's: `--read-only`, `--tmpfs`, `readOnlyRootFilesystem`",
+        ),
         seen: "here",
     },
     Cause {
@@ -157,7 +182,10 @@ pub const CAUSES: &[Cause] = &[
         means: "The dump, or what a restore makes anew, did not fit.",
         remedy: "free space: `cargo xtask gc` and `cargo xtask clean`, images of the container engine, or move target/xtask \
                  with XTASK_STATE; a tmpfs or volume of the container may be too small",
-        change: None,
+        change: Change::Elsewhere(
+            "disks and tmpfs are the machine's and the container's: XTASK_STATE, \
+             `--tmpfs`",
+        ),
         seen: "here",
     },
     Cause {
@@ -167,7 +195,7 @@ pub const CAUSES: &[Cause] = &[
         says: &["unix: Can't connect * socket"],
         means: "The process on its other side does not run in this container, or has not started yet.",
         remedy: "start the other side first, or have the application connect after the restore only",
-        change: None,
+        change: Change::Elsewhere("the other side is started by whoever starts the container"),
         seen: "here",
     },
     Cause {
@@ -183,7 +211,10 @@ pub const CAUSES: &[Cause] = &[
         means: "Another instance has it: in the container's network (a Pod, or `--network=host`), or on this machine if it \
                 is the published one.",
         remedy: "stop the other one, or publish another port: `cargo xtask restore APP --publish 8081:8080`",
-        change: change("http.port", "port = 8081"),
+        change: Change::Elsewhere(
+            "the published port is said by `--publish`, compose.yaml or the Service, and who \
+             else listens there by the machine",
+        ),
         seen: "here",
     },
     Cause {
@@ -227,7 +258,7 @@ pub const CAUSES: &[Cause] = &[
         ],
         means: "A process of one architecture cannot be restored on another, and neither can a rock be run there.",
         remedy: "make a pin for this architecture: `cargo xtask checkpoint APP` on such a machine",
-        change: None,
+        change: Change::Elsewhere("a pin is made for the machine on which `checkpoint` runs"),
         seen: "own; checkpoint-restore/criu#453",
     },
     Cause {
@@ -238,7 +269,7 @@ pub const CAUSES: &[Cause] = &[
         means: "The process and CRIU may use what they found there. Nothing is started.",
         remedy: "restore on a machine with that kernel or a later one, or make a pin on the oldest of the fleet; \
                  `cargo xtask restore APP --force-host` tries all the same",
-        change: None,
+        change: Change::Elsewhere("the kernel is the machine's"),
         seen: "own",
     },
     Cause {
@@ -253,7 +284,7 @@ pub const CAUSES: &[Cause] = &[
         means: "A CRIU with SYS_ADMIN (root, or a CRaC JVM's) restores the monotonic clock, which needs SYS_TIME as well. \
                 The unprivileged CRIU of this tool leaves clocks alone.",
         remedy: "add SYS_TIME to the container, or take SYS_ADMIN away and give CRIU `--unprivileged`",
-        change: None,
+        change: Change::Elsewhere("capabilities are the container's: `--cap-add`"),
         seen: "here; checkpoint-restore/criu#2262",
     },
     Cause {
@@ -281,7 +312,7 @@ pub const CAUSES: &[Cause] = &[
                 or is of a CRIU of another version.",
         remedy: "`cargo xtask verify APP --deep` names the file; `cargo xtask pull APP` fetches it, and \
                  `cargo xtask checkpoint APP --force` dumps anew",
-        change: None,
+        change: Change::Elsewhere("the data is named by checkpoint.lock and lies in the store or a remote"),
         seen: "here",
     },
     Cause {
@@ -315,12 +346,12 @@ pub const CAUSES: &[Cause] = &[
         says: &[
             "Restoring FAILED",
             "Dumping FAILED",
-            "restore: failed (exit code",
+            "failed (exit code",
             "failed without an error in its log",
         ],
         means: "It is the last line of every failure.",
         remedy: "look at CRIU's own log: restore.log or dump.log in /run/APP of the container",
-        change: None,
+        change: Change::Elsewhere("its log says more than this one"),
         seen: "here",
     },
 ];

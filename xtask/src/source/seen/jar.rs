@@ -1,12 +1,12 @@
 //! What a jar says: its manifest, the names in it, the head of its main class, and its configuration.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use super::{Seen, TEXT, name, properties, yaml};
 use crate::diagnostic::InputError;
 use crate::sbom::{Zip, manifest};
+use crate::workspace::open_file;
 
 /// Where Spring Boot has the application's classes; a plain jar has them at its top.
 const CLASSES: [&str; 3] = ["BOOT-INF/classes/", "WEB-INF/classes/", ""];
@@ -14,10 +14,13 @@ const CLASSES: [&str; 3] = ["BOOT-INF/classes/", "WEB-INF/classes/", ""];
 pub fn read(path: &Path) -> Result<Seen, InputError> {
     let wrong = |what: String, help: &str| InputError::plain(format!("{}: {what}", path.display()), help);
     let a_jar = "name the jar that `java -jar` starts";
-    let mut file = match File::open(path) {
-        Ok(file) if file.metadata().is_ok_and(|metadata| metadata.is_file()) => file,
-        Ok(_) => {
+    let mut file = match open_file(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
             return Err(wrong("it is no file".to_owned(), "name a jar; `--dir` takes a folder of sources"));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(wrong("there is no such file".to_owned(), a_jar));
         }
         Err(error) => return Err(wrong(error.to_string(), a_jar)),
     };
@@ -57,6 +60,7 @@ pub fn read(path: &Path) -> Result<Seen, InputError> {
         actuator,
         crac,
         build: None,
+        note: None,
         properties: configuration(&zip),
     })
 }

@@ -29,8 +29,10 @@ pub struct Seen {
     pub actuator: bool,
     /// Whether it has org.crac, Spring's way to know of a checkpoint.
     pub crac: bool,
-    /// How sources are built; none for a jar.
-    pub build: Option<(String, &'static str)>,
+    /// How sources are built, and the pattern of the jar that is made; none for a jar.
+    pub build: Option<(String, String)>,
+    /// What is odd about the sources, for a comment.
+    pub note: Option<String>,
     /// What application.properties or application.yml set, and its name.
     pub properties: BTreeMap<String, String>,
 }
@@ -54,15 +56,41 @@ impl Seen {
 
     /// The port that its configuration sets.
     pub fn port(&self) -> Option<u16> {
-        plain(self.properties.get("server.port")?)?.parse().ok().filter(|port| *port > 0)
+        self.property("server.port")?.parse().ok().filter(|port| *port > 0)
+    }
+
+    /// Where Actuator answers on a port of its own, or (`-1`) nowhere.
+    pub fn management_port(&self) -> Option<&str> {
+        let port = self.property("management.server.port")?;
+        (port.parse() != Ok(self.port().unwrap_or(8080)) && !port.is_empty()).then_some(port)
+    }
+
+    /// Whether it answers by TLS.
+    pub fn tls(&self) -> bool {
+        let off =
+            self.property("server.ssl.enabled").is_some_and(|value| value.eq_ignore_ascii_case("false"));
+        let named =
+            ["server.ssl.enabled", "server.ssl.bundle", "server.ssl.key-store", "server.ssl.certificate"];
+        !off && named.into_iter().any(|key| self.property(key).is_some())
+    }
+
+    /// A value as it is without an environment, however its key is written (Spring's relaxed binding).
+    fn property(&self, key: &str) -> Option<&str> {
+        let same = |text: &str| text.replace(['-', '_'], "").to_lowercase();
+        let wanted = same(key);
+        let found = self.properties.get(key);
+        let found =
+            found.or_else(|| self.properties.iter().find(|(key, _)| same(key) == wanted).map(|it| it.1));
+        plain(found?)
     }
 
     /// The path that answers 200 once it is up, and whether that is Actuator's.
     pub fn ready(&self) -> (String, bool) {
-        let folder =
-            |key: &str| self.properties.get(key).and_then(|text| plain(text)).filter(|it| is_folder(it));
-        let above = folder("server.servlet.context-path").unwrap_or_default().trim_end_matches('/');
-        match self.actuator {
+        let folder = |key: &str| self.property(key).filter(|it| is_folder(it));
+        let above = folder("server.servlet.context-path").or_else(|| folder("spring.webflux.base-path"));
+        let above = above.unwrap_or_default().trim_end_matches('/');
+        // Nothing but `http.port` is asked.
+        match self.actuator && self.management_port().is_none() {
             true => {
                 let base = folder("management.endpoints.web.base-path").unwrap_or("/actuator");
                 (format!("{above}{}/health", base.trim_end_matches('/')), true)

@@ -93,7 +93,7 @@ fn jars_that_cannot_be_started() {
         assert!(error.contains(expected), "`{expected}` is not in {error}");
     };
     check(folder.path().to_owned(), "it is no file");
-    check(folder.path().join("none.jar"), "No such file");
+    check(folder.path().join("none.jar"), "there is no such file");
     let text = folder.path().join("text.jar");
     fs::write(&text, "no jar").unwrap();
     check(text, "it is no jar");
@@ -147,6 +147,82 @@ fn configuration() {
     assert_eq!(of("management.endpoints.web.base-path", "/manage").ready().0, "/manage/health");
 }
 
+/// What a draft made of these lines of application.properties says, in the folder of sources.
+#[test]
+fn what_would_make_a_draft_wrong() {
+    let check = |lines: &str, ready: &str, expected: &[&str]| {
+        let pom = "<artifactId>spring-boot-starter-actuator</artifactId>";
+        let folder = tree(&[("pom.xml", pom), ("src/main/resources/application.properties", lines)]);
+        let seen = Seen::in_tree(folder.path()).unwrap();
+        let (command, jar) = seen.build.clone().unwrap();
+        let source = Source::Directory { path: "/srv/shop".into(), build: Build { command, jar } };
+        let text = draft("shop", &source, &seen).unwrap();
+        assert!(text.contains(&format!("\nready = \"{ready}\"")), "{lines}: {text}");
+        for phrase in expected {
+            assert!(text.contains(phrase), "{lines}: `{phrase}` is not in\n{text}");
+        }
+        let tls = expected.iter().any(|phrase| phrase.contains("SSL"));
+        assert_eq!(text.contains("SERVER_SSL_ENABLED"), tls, "{lines}: {text}");
+        load_text("shop", Path::new("/apps/shop"), "app.toml", &text).unwrap();
+    };
+    let health = "/actuator/health";
+    check("", health, &["it has Spring Boot Actuator", "# A path of this machine"]);
+    check("management.server.port=9001", "/", &["Actuator has a port of its own (management.server.port)"]);
+    check("management.server.port=-1", "/", &["Actuator has a port of its own"]);
+    check("management.server.port=8080", health, &[]);
+    check("server.port=9001\nmanagement.server.port=${server.port}", health, &["port = 9001"]);
+    check("server.servlet.contextPath=/shop", "/shop/actuator/health", &[]);
+    check("server.servlet.context_path=/shop", "/shop/actuator/health", &[]);
+    check("spring.webflux.base-path=/flux", "/flux/actuator/health", &[]);
+    check("spring.webflux.basePath=/flux", "/flux/actuator/health", &[]);
+    check("SERVER.PORT=81", health, &["port = 81 "]);
+    check("server.ssl.enabled=true", health, &["SERVER_SSL_ENABLED = \"false\"", "it answers by TLS"]);
+    check("server.ssl.bundle=web", health, &["SERVER_SSL_ENABLED = \"false\""]);
+    check("server.ssl.keyStore=a.p12", health, &["SERVER_SSL_ENABLED = \"false\""]);
+    check("server.ssl.enabled=false\nserver.ssl.bundle=web", health, &[]);
+}
+
+#[test]
+fn the_module_that_makes_the_jar() {
+    let plugin = "<artifactId>spring-boot-maven-plugin</artifactId>";
+    let top = "<modules>\n <module>core</module>\n<module>apps/web</module><module>../out</module></modules>\
+               <java.version>17</java.version>";
+    let check = |files: &[(&str, &str)], jar: &str, note: Option<&str>| {
+        let seen = Seen::in_tree(tree(files).path()).unwrap();
+        assert_eq!(seen.build.unwrap().1, jar);
+        assert_eq!(seen.note.as_deref(), note);
+        seen.properties.get("server.port").cloned()
+    };
+    let web = ("apps/web/pom.xml", plugin);
+    let port = ("apps/web/src/main/resources/application.properties", "server.port=81");
+    let found = check(&[("pom.xml", top), ("core/pom.xml", ""), web, port], "apps/web/target/*.jar", None);
+    assert_eq!(found.as_deref(), Some("81"));
+    let note = Some("the first of the modules that make one: core, apps/web");
+    check(&[("pom.xml", top), ("core/pom.xml", plugin), web], "core/target/*.jar", note);
+    let note = Some("none of its modules names spring-boot-maven-plugin: say which one makes the jar");
+    check(&[("pom.xml", top)], "target/*.jar", note);
+    check(&[("pom.xml", "")], "target/*.jar", None);
+}
+
+#[test]
+fn the_main_class_of_sources() {
+    let check = |files: &[(&str, &str)], expected: Option<&str>| {
+        let files: Vec<(&str, &str)> = [("pom.xml", "")].iter().chain(files).copied().collect();
+        let seen = Seen::in_tree(tree(&files).path()).unwrap();
+        assert_eq!(seen.main_class.as_deref(), expected, "{files:?}");
+    };
+    let boot = "package com.example.shop;\n\n@SpringBootApplication(scanBasePackages = \"x\")\npublic class Shop {}\n";
+    check(&[("src/main/java/com/example/shop/Shop.java", boot)], Some("com.example.shop.Shop"));
+    let kotlin = "package com.example\n@SpringBootApplication\nclass Shop\nfun main() {}\n";
+    check(&[("src/main/kotlin/Shop.kt", kotlin)], Some("com.example.ShopKt"));
+    check(&[("src/test/java/Shop.java", boot), ("src/main/java/Shop.txt", boot)], None);
+    check(&[("src/main/java/A.java", "// @SpringBootApplication\n")], None);
+    check(&[("src/main/java/A.java", "@SpringBootApplication class A {}")], Some("A"));
+    let named = ("pom.xml", "<start-class>com.example.Named</start-class>");
+    check(&[named, ("src/main/java/A.java", boot)], Some("com.example.Named"));
+    check(&[("pom.xml", "<start-class>${x}</start-class>")], None);
+}
+
 /// A folder with these files.
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -175,9 +251,9 @@ fn sources() {
     assert!(seen.actuator && seen.crac);
     // The wrapper has lost its bit.
     let (command, glob) = seen.build.clone().unwrap();
-    assert_eq!((command.as_str(), glob), ("sh ./mvnw package -DskipTests", "target/*.jar"));
+    assert_eq!((command.as_str(), glob.as_str()), ("sh ./mvnw package -DskipTests", "target/*.jar"));
     let url = "https://git.example.com/shop.git".to_owned();
-    let build = Build { command, jar: glob.into() };
+    let build = Build { command, jar: glob };
     let source = Source::Git { url, commit: "9a22090d9e4f54de8bbef5b3b59806ee3a62ad9d".into(), build };
     insta::assert_snapshot!("draft_of_a_repository", draft("shop", &source, &seen).unwrap());
 
@@ -195,6 +271,13 @@ fn sources() {
     let maven = "mvn --batch-mode package -DskipTests";
     check(&[("pom.xml", "<maven.compiler.release>21<")], Ok((maven, Some(21), None)));
     check(&[("pom.xml", "<java.version>${x}</java.version>")], Ok((maven, None, None)));
+    check(&[("pom.xml", "<maven.compiler.source>11</maven.compiler.source>")], Ok((maven, Some(11), None)));
+    let boot = "<spring-boot.version>3.2.1</spring-boot.version>";
+    check(&[("pom.xml", boot)], Ok((maven, None, Some("3.2.1"))));
+    let list = "<dependency><artifactId>spring-boot-dependencies</artifactId><version>VERSION</version></dependency>";
+    check(&[("pom.xml", &list.replace("VERSION", "3.2.1"))], Ok((maven, None, Some("3.2.1"))));
+    let both = list.replace("VERSION", "${spring-boot.version}") + boot;
+    check(&[("pom.xml", &both)], Ok((maven, None, Some("3.2.1"))));
     let gradle =
         "plugins {\n id 'org.springframework.boot' version '3.4.2'\n}\nsourceCompatibility = '1.8'\n";
     let files = [("build.gradle", gradle), ("gradlew", "")];
@@ -232,7 +315,7 @@ proptest! {
             let folder = tree(&[("pom.xml", &text), ("src/main/resources/application.yml", &text)]);
             let seen = Seen::in_tree(folder.path()).unwrap();
             let (command, jar) = seen.build.clone().unwrap();
-            let build = Build { command, jar: jar.into() };
+            let build = Build { command, jar };
             let source = Source::Directory { path: "/srv/shop".into(), build };
             if let Ok(text) = draft("shop", &source, &seen) {
                 load_text("shop", Path::new("/apps/shop"), "app.toml", &text).unwrap();

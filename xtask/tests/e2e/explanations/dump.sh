@@ -29,6 +29,10 @@ dump() {
 }
 drop() { exec setpriv --inh-caps=-all --ambient-caps=-all "$@"; }
 keep() { exec "$@"; }
+library() {
+  cp /usr/lib/*/libz.so.1 /tmp/mapped.so
+  LD_PRELOAD=/tmp/mapped.so exec setpriv --inh-caps=-all --ambient-caps=-all "$@"
+}
 wanted() { [ -z "$names" ] || [[ " $names " == *" $1 "* ]]; }
 names=$*
 
@@ -46,5 +50,6 @@ dump file-locks --shell-job 'open(F, ">/tmp/l"); flock(F, 2);'
 images=/small dump no-space "$all" '$x = "y" x 8000000;'
 dump base "$all" "${tcp/PORT/9003}"'open(R, ">/tmp/made"); print R "made\n"; close R; chmod 0644, "/tmp/made"; open(R, "</tmp/made"); open(G, "+>/tmp/gone"); unlink "/tmp/gone";'
 dump plain "$all" ''
+dump library "$all" '' library
 dump capable "$all" '' keep
 dump attach "$all" "$unix"'bind(S, sockaddr_un("/tmp/.java_pid9.tmp")); listen(S, 5); rename("/tmp/.java_pid9.tmp", "/tmp/.java_pid9");'

@@ -81,6 +81,7 @@ fn explanations() {
         "dump-seccomp",
         "file-missing",
         "file-changed",
+        "file-changed-build",
         "file-mode",
         "port-in-use",
         "more-capabilities",
@@ -98,6 +99,7 @@ fn explanations() {
         let log = data.path().join(format!("{id}.log"));
         let said = workspace.run(&["explain", log.to_str().unwrap()]);
         let first = said.stdout.lines().find(|line| line.starts_with("why: ")).unwrap_or_default();
+        let id = id.trim_end_matches("-build");
         if said.code != Some(0) || !first.ends_with(&format!("[{id}]")) {
             wrong.push(format!("{id}: {first}\n{}", std::fs::read_to_string(&log).unwrap_or_default()));
         }
@@ -111,8 +113,7 @@ fn explanations() {
 fn a_failed_checkpoint_says_why(workspace: &Workspace) {
     let failed = workspace.run(&["checkpoint", APP]);
     assert_eq!(failed.code, Some(1), "{failed}");
-    let place =
-        format!("apps/{APP}/app.toml: add `[checkpoint]` and, for example, `ghost-limit = \"128 MiB\"`");
+    let place = format!("apps/{APP}/app.toml: add `[checkpoint]` and, say, `ghost-limit = \"128 MiB\"`");
     for phrase in
         ["\nwhy: ", "[ghost-file]\n  evidence: line ", "increase limit\n  remedy:   ", &place, "/logs/"]
     {

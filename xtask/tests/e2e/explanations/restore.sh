@@ -39,6 +39,10 @@ restore attach-socket attach $good
 cp -r /data/plain /data/damaged
 truncate -s 40 /data/damaged/core-*.img
 restore data-damaged damaged $good
+# Another build of a library, of the very same size: one byte of its build-id.
+perl -0777 -pe 's/(\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0)(.)/$1.chr(ord($2)^255)/se' /usr/lib/*/libz.so.1 >/tmp/mapped.so
+chmod 0644 /tmp/mapped.so
+restore file-changed-build library $good
 pid=$(cat /data/plain/pid)
 until [ -d "/proc/$pid" ]; do sleep 100 & done
 restore pid-in-use plain $good

@@ -31,6 +31,23 @@ for file in inherit-fd uptime; do
   [ -s "/checkpoint-data/$file" ] || give_up "/checkpoint-data/$file is missing or empty"
 done
 
+# A process that runs into an instruction which this CPU lacks ends at any moment. No program is started to look: that
+# would take as long as the whole of this.
+if [ -z "${XTASK_FORCE_HOST:-}" ] && [ -s /checkpoint-data/cpu-flags ]; then
+  here='' lacks=''
+  while read -r name flags; do
+    case $name in flags | Features) here=" $flags " && break ;; esac
+  done </proc/cpuinfo
+  while read -r flags || [ -n "$flags" ]; do
+    for flag in $flags; do
+      case $here in *" $flag "*) ;; *) lacks="$lacks${lacks:+, }$flag" ;; esac
+    done
+  done </checkpoint-data/cpu-flags
+  if [ -n "$here" ] && [ -n "$lacks" ]; then
+    give_up "this CPU lacks $lacks, which the JVM saw when it was dumped and may use"
+  fi
+fi
+
 # Timers go by the time since the machine's start. Where that is less than at the dump, whatever waits goes on waiting
 # until the machine has caught up.
 read -r up _ </proc/uptime

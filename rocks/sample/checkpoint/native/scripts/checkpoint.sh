@@ -45,6 +45,13 @@ rm -f "$run/settled"
 # How long this machine has been up, in whole seconds: the clock that timers go by.
 cut -d . -f 1 /proc/uptime >"$data/uptime"
 
+# Instructions of this CPU that the JVM, or the C library, may have chosen code for. restore.sh looks for each.
+flags='cmov|mmx|sse|sse2|pni|ssse3|sse4_1|sse4_2|sse4a|popcnt|abm|movbe|fma|f16c|avx|avx2|avx_vnni|avx_ifma|avx512[a-z0-9_]*'
+flags="$flags|avx10[a-z0-9_]*|bmi1|bmi2|adx|aes|vaes|pclmulqdq|vpclmulqdq|sha_ni|sha512|gfni|erms|fsrm|rtm|clflushopt|clwb"
+flags="$flags|rdtscp|rdpid|rdrand|rdseed|serialize|xsave|xsavec|fp|asimd|pmull|sha1|sha2|sha3|crc32|atomics|dcpop|paca|sve[a-z0-9]*"
+sed -n -E '/^(flags|Features)[[:blank:]]*:/ { s/.*: *//; p; q }' /proc/cpuinfo | tr ' ' '\n' | { grep -x -E "$flags" || :; } |
+  paste -s -d ' ' >"$data/cpu-flags"
+
 started=$(date +%s%N)
 criu dump --unprivileged --tree "$pid" --images-dir "$data" --work-dir "$run" --log-file dump.log -v2 \
   --shell-job \
