@@ -20,12 +20,13 @@ give_up() {
   exit 1
 }
 
-# Without room for what CRIU writes nobody would know that a restore went well.
-if ! { printf '%65536s' '' >"$run/room"; } 2>/dev/null; then
-  rm -f "$run/room" 2>/dev/null
+# Without room for what CRIU writes nobody would know that a restore went well. CRIU empties its log itself.
+if ! { printf '%65536s' '' >"$run/restore.log"; } 2>/dev/null; then
+  rm -f "$run/restore.log" 2>/dev/null
   give_up "$run is full, or cannot be written"
 fi
-rm -f "$run/room" "$run/stats-restore" "$run/restore.log"
+# Every program that is started here is waited for by whoever asks the application.
+[ ! -e "$run/stats-restore" ] || rm -f "$run/stats-restore"
 
 for file in inherit-fd uptime; do
   [ -s "/checkpoint-data/$file" ] || give_up "/checkpoint-data/$file is missing or empty"
@@ -79,8 +80,10 @@ trap 'told=yes' TERM
 # and never ends either, so it is ended here.
 (
   trap - TERM
-  for _ in $(seq 30); do
+  left=30
+  while [ "$left" -gt 0 ]; do
     sleep 1
+    left=$((left - 1))
     [ ! -e "$run/stats-restore" ] || exit 0
     kill -0 "$restoring" 2>/dev/null || exit 0
   done
