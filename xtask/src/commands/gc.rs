@@ -82,7 +82,7 @@ fn pinned(session: &Session, keep: &[PathBuf]) -> Result<BTreeSet<Digest>> {
         if lock.packer.name == Packer::Rockcraft
             && let Ok(image) = import::read_image(&session.store, &lock.rocks.checkpoint)
         {
-            kept.extend(image.blobs().into_iter().map(|(digest, _)| digest));
+            kept.extend(image.blobs().into_keys());
         }
     }
     Ok(kept)
