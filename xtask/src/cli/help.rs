@@ -144,7 +144,8 @@ requests of http.warm-up are sent once more.
 The risk: what neither asks for is not tried. A native library that makes a refused call only later
 is told ENOSYS or EPERM from then on, in production. Undo it with --all-system-calls, which keeps
 dump and rock, or on the spot with templates/seccomp.json in place of the rendered seccomp.json. A
-new dump, as by `checkpoint --force`, begins with the ordinary filter, and with every capability of its engine.";
+new dump, as by `checkpoint --force`, begins with the ordinary filter, and with every capability of
+its engine.";
 
 /// Of `explain`.
 pub const EXPLAIN: &str = "\

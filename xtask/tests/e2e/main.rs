@@ -28,5 +28,6 @@ mod rootless_account;
 mod sources;
 mod support;
 mod system_calls;
+mod verified;
 mod whole;
 mod zipkin;

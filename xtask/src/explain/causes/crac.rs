@@ -66,7 +66,7 @@ pub const CAUSES: &[Cause] = &[
         remedy: "copy every file of the folder but dump4.log, once the dump says that it is complete; \
                  `cargo xtask checkpoint APP` does",
         change: Change::Elsewhere("which files travel is decided where the data is copied"),
-        seen: "here; openjdk/crac#119",
+        seen: "own; openjdk/crac#119",
     },
     Cause {
         id: "crac-refused",
