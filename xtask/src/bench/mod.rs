@@ -139,6 +139,21 @@ impl Bench {
         Ok(bench)
     }
 
+    /// What of the machine was otherwise when an earlier one was measured: its figures are then not to be compared.
+    pub fn elsewhere(&self, earlier: &Bench) -> Vec<String> {
+        let of = |bench: &Bench| {
+            let Bench { runtime, host, machine, .. } = bench;
+            [
+                ("runtime", runtime.clone()),
+                ("CPU", format!("{} x {}", machine.cpus, machine.cpu)),
+                ("kernel", host.kernel.clone()),
+            ]
+        };
+        let both = of(self).into_iter().zip(of(earlier));
+        let differ = both.filter(|((_, now), (_, then))| now != then);
+        differ.map(|((what, now), (_, then))| format!("its {what} is {then}, here {now}")).collect()
+    }
+
     /// A series that has a measurement.
     pub fn series(&self, name: &str) -> Option<&Series> {
         self.series.iter().find(|series| series.name == name && !series.millis.is_empty())
@@ -175,6 +190,8 @@ impl Bench {
         let median = |name: &str| self.median(name);
         match name {
             RESTORED | CRIU => median(READ),
+            RESTORED_ALONE_TO_REQUEST => Some(median(READ)? + median(WARM).unwrap_or_default()),
+            DUMP => median(WRITE),
             RESTORED_WITH_CONTAINER => Some(median(EMPTY)? + median(READ)?),
             RESTORED_TO_REQUEST => Some(median(EMPTY)? + median(READ)? + median(WARM).unwrap_or_default()),
             COLD_WITH_CONTAINER | COLD_TO_REQUEST => median(EMPTY),
@@ -199,6 +216,11 @@ impl Bench {
         };
         [
             over("cold / restored, from the container's start", median(COLD), median(RESTORED)),
+            over(
+                "cold / restored, from the container's start, to the first warm-up request",
+                median(COLD_ALONE_TO_REQUEST),
+                median(RESTORED_ALONE_TO_REQUEST),
+            ),
             over(
                 "cold / restored, container start included",
                 median(COLD_WITH_CONTAINER),

@@ -10,6 +10,8 @@ pub const COLD: &str = "cold, from its container's start";
 pub const COLD_WITH_CONTAINER: &str = "cold, container start included";
 /// The same, to the answer to the first request of the warm-up.
 pub const COLD_TO_REQUEST: &str = "cold, container start included, to the first warm-up request";
+/// The same, from the container's first process on.
+pub const COLD_ALONE_TO_REQUEST: &str = "cold, from its container's start, to the first warm-up request";
 /// The first request of the warm-up alone, sent as soon as `ready` has answered.
 pub const COLD_REQUEST: &str = "first warm-up request after a cold start";
 /// As [`COLD`], of a restore.
@@ -18,6 +20,9 @@ pub const RESTORED: &str = "restored, from its container's start";
 pub const RESTORED_WITH_CONTAINER: &str = "restored, container start included";
 /// As [`COLD_TO_REQUEST`], of a restore.
 pub const RESTORED_TO_REQUEST: &str = "restored, container start included, to the first warm-up request";
+/// As [`COLD_ALONE_TO_REQUEST`], of a restore.
+pub const RESTORED_ALONE_TO_REQUEST: &str =
+    "restored, from its container's start, to the first warm-up request";
 /// As [`COLD_REQUEST`], of a restore.
 pub const RESTORED_REQUEST: &str = "first warm-up request after a restore";
 /// What CRIU's statistics say of a restore: its tasks forked, filled and ready to run.
@@ -28,8 +33,10 @@ pub const DUMP: &str = "dump, processes frozen to killed";
 pub const EMPTY: &str = "floor: an empty container";
 /// Every byte of the dumped pages, read into fresh memory.
 pub const READ: &str = "floor: reading the same pages";
-/// CRIU's first to its last line, of the traced restores.
-pub const BARE: &str = "floor: bare criu restore, by its log";
+/// The same bytes written to a file, as a dump writes them.
+pub const WRITE: &str = "floor: writing the same pages";
+/// `criu restore` from its call to its statistics.
+pub const BARE: &str = "floor: bare criu restore";
 /// The request of [`RESTORED_REQUEST`]'s application seconds later.
 pub const WARM: &str = "floor: a request seconds later";
 

@@ -35,14 +35,17 @@ fn full() -> Bench {
             (COLD, &[5000.0, 5200.0]),
             (COLD_WITH_CONTAINER, &[5200.0, 5500.0]),
             (COLD_TO_REQUEST, &[5300.0, 5600.0]),
+            (COLD_ALONE_TO_REQUEST, &[5100.0, 5290.0]),
             (COLD_REQUEST, &[100.0, 90.0]),
             (RESTORED, &[200.0, 210.0, 190.0, 260.0]),
             (RESTORED_WITH_CONTAINER, &[400.0, 410.0, 390.0, 470.0]),
             (RESTORED_TO_REQUEST, &[405.0, 415.0, 395.0, 475.0]),
+            (RESTORED_ALONE_TO_REQUEST, &[205.0, 215.0, 195.0, 265.0]),
             (RESTORED_REQUEST, &[5.0, 5.0, 5.0, 5.0]),
             (DUMP, &[250.0]),
             (EMPTY, &[180.0, 200.0]),
             (READ, &[50.0, 40.0]),
+            (WRITE, &[80.0]),
             (BARE, &[130.0]),
             (WARM, &[0.5]),
         ],
@@ -81,6 +84,7 @@ fn ratios_are_of_medians() {
         full().ratios().iter().map(|ratio| format!("{} {:.2}", ratio.name, ratio.value)).collect();
     let expected = [
         "cold / restored, from the container's start 25.00",
+        "cold / restored, from the container's start, to the first warm-up request 24.88",
         "cold / restored, container start included 13.00",
         "cold / restored, container start included, to the first warm-up request 13.09",
         "p95 / median of the restores 1.30",
@@ -117,7 +121,23 @@ fn a_floor_stands_beside_what_it_is_a_floor_of() {
     check(RESTORED_WITH_CONTAINER, Some(220.0));
     check(RESTORED_TO_REQUEST, Some(220.5));
     check(RESTORED_REQUEST, Some(0.5));
+    check(RESTORED_ALONE_TO_REQUEST, Some(40.5));
+    check(DUMP, Some(80.0));
     check(EMPTY, None);
+}
+
+#[test]
+fn another_machine_is_told() {
+    let then = full();
+    assert_eq!(full().elsewhere(&then), Vec::<String>::new());
+    let mut now = full();
+    now.host.kernel = "7.0".into();
+    now.runtime = "docker".into();
+    now.machine.cpus = 4;
+    assert_eq!(
+        now.elsewhere(&then),
+        ["its runtime is podman, here docker", "its CPU is 0 x , here 4 x ", "its kernel is 6.18, here 7.0"]
+    );
 }
 
 #[test]

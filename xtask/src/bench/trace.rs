@@ -90,6 +90,8 @@ pub struct Trace {
     pub service: SystemTime,
     /// CRIU was called.
     pub criu: SystemTime,
+    /// CRIU had written its statistics, which it does last.
+    pub restored: SystemTime,
     /// `ready` answered 200.
     pub up: SystemTime,
     /// How long the first request of the warm-up took then.
@@ -108,8 +110,12 @@ impl Trace {
         ];
         let criu = criu_stages(log).unwrap_or_default();
         let whole: Duration = criu.iter().map(|(_, lasted)| *lasted).sum();
+        // Its log begins once its libraries are loaded.
+        let logs = if criu.is_empty() { None } else { self.restored.checked_sub(whole) };
+        let logs = logs.filter(|logs| *logs > self.criu).unwrap_or(self.criu);
+        stages.push(("CRIU and its libraries are loaded".to_owned(), between(self.criu, logs)));
         stages.extend(criu.into_iter().map(|(name, lasted)| (name.to_owned(), lasted)));
-        stages.push(("the first answer of ready".to_owned(), between(self.criu + whole, self.up)));
+        stages.push(("the first answer of ready".to_owned(), between(logs + whole, self.up)));
         stages.push(("the first warm-up request".to_owned(), self.request));
         stages
     }
@@ -193,13 +199,19 @@ mod tests {
             started: at(200),
             service: at(230),
             criu: at(240),
-            up: at(380),
+            restored: at(240 + 7 + 134),
+            up: at(400),
             request: Duration::from_millis(9),
         };
         let sum = |log: &str| trace.stages(log).iter().map(|(_, lasted)| *lasted).sum::<Duration>();
-        assert_eq!(sum(LOG), Duration::from_millis(389));
-        assert_eq!(sum(""), Duration::from_millis(389));
-        assert_eq!(trace.stages("")[3], ("the first answer of ready".into(), Duration::from_millis(140)));
+        assert_eq!(sum(LOG), Duration::from_millis(409));
+        assert_eq!(sum(""), Duration::from_millis(409));
+        let loaded = |millis| ("CRIU and its libraries are loaded".into(), Duration::from_millis(millis));
+        assert_eq!(trace.stages(LOG)[3].1.as_micros(), 6_999);
+        assert_eq!(trace.stages("")[3], loaded(0));
+        assert_eq!(trace.stages("")[4], ("the first answer of ready".into(), Duration::from_millis(160)));
+        // The file of statistics has been touched since, or the log is of another clock.
+        assert_eq!(Trace { restored: at(300), ..trace.clone() }.stages(LOG)[3], loaded(0));
         // A clock that was set back does not make time negative.
         assert_eq!(Trace { service: at(100), ..trace }.stages("")[1].1, Duration::ZERO);
     }

@@ -120,9 +120,9 @@ fn first_error(container: &Container<'_>, app: &str) -> String {
 const PROOFS: usize = 3;
 
 /// Whether every answer is the one given before the dump.
-pub fn prove_same(app: &App, running: &Running<'_>, answers: &[Digest]) -> Result<()> {
+pub fn prove_same(app: &App, client: &Client, answers: &[Digest]) -> Result<()> {
     for (request, before) in app.http.verify.iter().zip(answers) {
-        let after = running.client.expect(request).context("verify, after the restore")?;
+        let after = client.expect(request).context("verify, after the restore")?;
         ensure!(
             after.digest() == *before,
             "{} {} (http.verify) answers otherwise than before the dump; now: {}",
@@ -150,7 +150,7 @@ pub fn prove(job: &Job<'_>, runtime: &Runtime, image: &str, pid: u32, answers: &
     let mut memory = Vec::new();
     for _ in 0..PROOFS {
         let running = start_restored(job, runtime, image, pid)?;
-        prove_same(app, &running, answers).map_err(|error| match interrupt::received() {
+        prove_same(app, &running.client, answers).map_err(|error| match interrupt::received() {
             Some(_) => error,
             None => {
                 failed(job, Role::Restore, &running.container, &causes(&error), &running.container.tail())

@@ -15,12 +15,21 @@ pub struct Bench {
     /// How many restores
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub restores: usize,
+    /// Checkpoint first where something has changed, built from this folder or of this jar
+    #[arg(long, value_name = "DIR|JAR")]
+    pub source: Option<PathBuf>,
     /// Compare the medians with those of this earlier report
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
     /// Fail unless the application is back this many times as fast as it starts
-    #[arg(long, value_name = "RATIO")]
+    #[arg(long, value_name = "RATIO", value_parser = ratio)]
     pub fail_below: Option<f64>,
+}
+
+/// A number that a ratio can be held against.
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio > 0.0);
+    ratio.ok_or_else(|| "expected a number above 0, as `10` or `37.5`".to_owned())
 }
 
 /// Arguments of `soak`.

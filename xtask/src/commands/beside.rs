@@ -56,7 +56,7 @@ fn round(job: &Job<'_>, runtime: &Runtime, image: &str, lock: &Lock, count: usiz
     let mut together = 0;
     let mut alone = 0;
     for running in &all {
-        prove_same(job.app, running, &lock.answers)?;
+        prove_same(job.app, &running.client, &lock.answers)?;
     }
     for running in &all {
         let memory = footprint(&running.container, lock.pid)?;

@@ -119,7 +119,7 @@ fn restored_as<'a>(job: &Job<'_>, runtime: &'a Runtime, lock: &Lock, name: &str)
     let mut app: App = job.app.clone();
     app.limits.restore = app.limits.restore.min(seconds);
     let running = start_restored(&Job { app: &app, ..*job }, runtime, name, lock.pid)?;
-    prove_same(&app, &running, &lock.answers)?;
+    prove_same(&app, &running.client, &lock.answers)?;
     Ok(running)
 }
 

@@ -1,5 +1,6 @@
 //! What is gathered in a run, start by start.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -8,7 +9,7 @@ use fs_err as fs;
 use super::instance::Instance;
 use super::observe::{self, BUCKET, REQUESTS};
 use crate::bench::{self, Bench, Rate, Resident, Series};
-use crate::checkpoint::{Life, Log, Memory, came_up, footprint, must_be_restored, spec};
+use crate::checkpoint::{Life, Log, Memory, came_up, footprint, must_be_restored, prove_same, spec};
 use crate::engine::Engine;
 use crate::lock::Lock;
 use crate::rock::Role;
@@ -30,6 +31,7 @@ pub struct Images {
 struct Starts {
     alone: Vec<Duration>,
     with_container: Vec<Duration>,
+    alone_to_request: Vec<Duration>,
     to_request: Vec<Duration>,
     request: Vec<Duration>,
     at_once: Vec<Memory>,
@@ -49,6 +51,7 @@ pub struct Figures<'a> {
     dumps: Vec<Duration>,
     empty: Vec<Duration>,
     read: Vec<Duration>,
+    write: Vec<Duration>,
     stages: Vec<Vec<(String, Duration)>>,
     traces: usize,
 }
@@ -61,6 +64,7 @@ impl Starts {
     fn add(&mut self, instance: &Instance<'_>) {
         self.alone.push(instance.start.alone);
         self.with_container.push(instance.start.with_container);
+        self.alone_to_request.push(instance.start.alone + instance.request);
         self.to_request.push(instance.start.with_container + instance.request);
         self.request.push(instance.request);
     }
@@ -91,6 +95,7 @@ impl<'a> Figures<'a> {
             dumps: Vec::new(),
             empty: Vec::new(),
             read: Vec::new(),
+            write: Vec::new(),
             stages: Vec::new(),
             traces: 0,
         }
@@ -157,10 +162,13 @@ impl<'a> Figures<'a> {
                 self.criu.push(Duration::from_micros(stats.restore_micros.into()));
             }
         }
+        // A fast answer that is wrong does not count.
+        prove_same(app, &instance.client, &self.lock.answers)?;
         Ok(())
     }
 
-    /// What a restore is held against: a container that does nothing, and the pages read into fresh memory.
+    /// What a restore is held against: a container that does nothing, and the pages read into fresh memory. What a dump is:
+    /// the same pages written.
     pub fn floor(&mut self) -> Result<()> {
         let mut spec = spec(self.job, Role::Restore, &self.images.restorer)?;
         spec.title = format!("{}-empty", self.job.app.name);
@@ -177,19 +185,25 @@ impl<'a> Figures<'a> {
             memory.push(fs::read(self.job.session.store.path(&digest))?);
         }
         self.read.push(started.elapsed());
-        // A restore does not give the memory back, either.
-        drop(memory);
+        // A restore does not give the memory back, either. A dump does not wait for the disk.
+        let folder = self.job.session.workspace.temporary()?;
+        let mut file = fs::File::create(folder.path().join("pages"))?;
+        let started = Instant::now();
+        for bytes in memory {
+            file.write_all(&bytes)?;
+        }
+        self.write.push(started.elapsed());
         Ok(())
     }
 
-    /// One restore more, of which everything is written down; only CRIU does that.
+    /// Two restores more: one of which everything is written down, and one of which nothing but how long CRIU took. Only
+    /// CRIU does that.
     pub fn trace(&mut self) -> Result<()> {
         self.traces += 1;
         if self.is_criu() {
-            let (stages, criu) =
-                observe::traced(self.job, self.runtime, &self.images.restorer, self.lock.pid)?;
-            self.stages.push(stages);
-            self.bare.push(criu);
+            let Images { restorer, .. } = &self.images;
+            self.stages.push(observe::traced(self.job, self.runtime, restorer, self.lock.pid)?);
+            self.bare.push(observe::bare(self.job, self.runtime, restorer, self.lock.pid)?);
         }
         Ok(())
     }
@@ -217,16 +231,19 @@ impl<'a> Figures<'a> {
         bench.series = vec![
             Series::of(bench::COLD, cold.alone),
             Series::of(bench::COLD_WITH_CONTAINER, cold.with_container),
+            Series::of(bench::COLD_ALONE_TO_REQUEST, cold.alone_to_request),
             Series::of(bench::COLD_TO_REQUEST, cold.to_request),
             Series::of(bench::COLD_REQUEST, cold.request),
             Series::of(bench::RESTORED, restored.alone),
             Series::of(bench::RESTORED_WITH_CONTAINER, restored.with_container),
+            Series::of(bench::RESTORED_ALONE_TO_REQUEST, restored.alone_to_request),
             Series::of(bench::RESTORED_TO_REQUEST, restored.to_request),
             Series::of(bench::RESTORED_REQUEST, restored.request),
             Series::of(bench::CRIU, self.criu),
             Series::of(bench::DUMP, self.dumps),
             Series::of(bench::EMPTY, self.empty),
             Series::of(bench::READ, self.read),
+            Series::of(bench::WRITE, self.write),
             Series::of(bench::BARE, self.bare),
             Series::of(bench::WARM, warm),
         ];

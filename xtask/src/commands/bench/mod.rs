@@ -10,7 +10,7 @@ use fs_err as fs;
 use crate::app;
 use crate::bench::{self, Bench, Machine, SCHEMA};
 use crate::cli::{self, Global};
-use crate::diagnostic::causes;
+use crate::diagnostic::{InputError, causes};
 use crate::interrupt;
 use crate::lock::{Host, Lock};
 use crate::memory;
@@ -39,6 +39,17 @@ pub fn run(session: &Session, arguments: &cli::Bench, global: &Global) -> Result
     }
     // Read before half an hour is spent.
     let earlier = arguments.baseline.as_deref().map(Bench::read).transpose()?;
+    if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.app != app.name) {
+        return Err(InputError::plain(
+            format!("--baseline is a report of {}, not of {}", earlier.app, app.name),
+            "compare an application with itself",
+        )
+        .into());
+    }
+    if let Some(source) = &arguments.source {
+        let (app, source) = (app.name.clone(), Some(source.clone()));
+        super::checkpoint::run(session, &cli::Checkpoint { app, force: false, source }, global)?;
+    }
     let lock = super::pin(session, &app)?;
     let (_alone, runtime) = super::ready_to_restore(session, &app, &lock, global)?;
     let templates = Templates::read(&session.workspace.templates())?;
@@ -75,6 +86,9 @@ pub fn run(session: &Session, arguments: &cli::Bench, global: &Global) -> Result
             session.progress.warn(&format!("what was measured until then, {started} starts, is in {path}"));
         }
         return Err(error);
+    }
+    for other in earlier.iter().flat_map(|earlier| bench.elsewhere(earlier)) {
+        session.progress.warn(&format!("--baseline was measured elsewhere: {other}"));
     }
     let kept = keep(session, &templates, &bench, earlier.as_ref())?;
     println!("{}\n", bench.markdown(earlier.as_ref()));

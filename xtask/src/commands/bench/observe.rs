@@ -1,6 +1,6 @@
 //! What is seen of an application that runs: its memory, how many requests it answers, how CRIU brought it back.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
@@ -21,52 +21,73 @@ pub const BUCKET: Duration = Duration::from_millis(250);
 /// After how many requests memory is looked at again.
 pub const REQUESTS: usize = 100;
 
-/// A CRIU that writes down everything, and a note of when it was called. The real one is called as ever: its
-/// capabilities are those of its file.
-const TRACE: &str = r#"
+/// A note of when CRIU was called, and an option more for it. The real one is called as ever: its capabilities are those
+/// of its file.
+const NOTED: &str = r#"
 real=$(command -v criu)
 mkdir /tmp/xtask-trace
 cat >/tmp/xtask-trace/criu <<END
 #!/bin/sh
 date +%s%N >/run/$0/criu-called
-exec $real "\$@" -v4
+exec $real "\$@" $1
 END
 chmod 755 /tmp/xtask-trace/criu
 PATH=/tmp/xtask-trace:$PATH exec pebble enter --verbose
 "#;
 
-/// Restores with a trace. Where the time went, and how long CRIU took by its own log.
-pub fn traced(
-    job: &Job<'_>,
-    runtime: &Runtime,
-    image: &str,
-    pid: u32,
-) -> Result<(Vec<(String, Duration)>, Duration)> {
+/// A restore of which it is known when CRIU was called, and when it had written its statistics, which it does last.
+struct Noted<'a> {
+    instance: Instance<'a>,
+    called: SystemTime,
+    restored: SystemTime,
+}
+
+impl<'a> Noted<'a> {
+    /// `option` is one more for CRIU.
+    fn start(job: &Job<'_>, runtime: &'a Runtime, image: &str, pid: u32, option: &str) -> Result<Noted<'a>> {
+        let app = &job.app.name;
+        let instance = Instance::start(job, runtime, Role::Restore, image, |spec| {
+            spec.entrypoint = Some("/bin/sh".into());
+            spec.words = vec!["-c".into(), NOTED.into(), app.clone(), option.into()];
+        })?;
+        let container = &instance.container;
+        must_be_restored(job, container, &came_up(container, pid)?)?;
+        let moment = |words: &[&str], what: &'static str| -> Result<SystemTime> {
+            let nanos: u64 = container.exec(words, &Limit::quick())?.stdout.trim().parse().context(what)?;
+            Ok(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos))
+        };
+        let called = moment(&["cat", &format!("/run/{app}/criu-called")], "when CRIU was called")?;
+        let stats = format!("/run/{app}/stats-restore");
+        let restored = moment(&["date", "-r", &stats, "+%s%N"], "when CRIU was done")?;
+        Ok(Noted { instance, called, restored })
+    }
+}
+
+/// How long `criu restore` itself took, from its call to its statistics.
+pub fn bare(job: &Job<'_>, runtime: &Runtime, image: &str, pid: u32) -> Result<Duration> {
+    let Noted { called, restored, .. } = Noted::start(job, runtime, image, pid, "-v2")?;
+    Ok(restored.duration_since(called).unwrap_or_default())
+}
+
+/// Restores with a CRIU that writes down everything: where the time went.
+pub fn traced(job: &Job<'_>, runtime: &Runtime, image: &str, pid: u32) -> Result<Vec<(String, Duration)>> {
     let app = &job.app.name;
-    let instance = Instance::start(job, runtime, Role::Restore, image, |spec| {
-        spec.entrypoint = Some("/bin/sh".into());
-        spec.words = vec!["-c".into(), TRACE.into(), app.clone()];
-    })?;
+    let Noted { instance, called, restored } = Noted::start(job, runtime, image, pid, "-v4")?;
     let container = &instance.container;
-    must_be_restored(job, container, &came_up(container, pid)?)?;
-    let read = |file: &str| -> Result<String> {
-        Ok(container.exec(&["cat", &format!("/run/{app}/{file}")], &Limit::quick())?.stdout)
-    };
-    let called: u64 =
-        read("criu-called")?.trim().parse().context("when CRIU was called, of a traced restore")?;
     let service = restore_service(app);
     let trace = Trace {
         asked: instance.asked,
         started: container.started_at()?,
         service: service_started(&container.log()?, &service)
             .with_context(|| format!("Pebble did not say when it started {service}"))?,
-        criu: std::time::UNIX_EPOCH + Duration::from_nanos(called),
+        criu: called,
+        restored,
         up: instance.up,
         request: instance.request,
     };
-    let log = read("restore.log")?;
-    let criu = crate::bench::criu_stages(&log).with_context(|| format!("CRIU's log has no times: {log}"))?;
-    Ok((trace.stages(&log), criu.iter().map(|(_, lasted)| *lasted).sum()))
+    let log = container.exec(&["cat", &format!("/run/{app}/restore.log")], &Limit::quick())?.stdout;
+    crate::bench::criu_stages(&log).with_context(|| format!("CRIU's log has no times: {log}"))?;
+    Ok(trace.stages(&log))
 }
 
 /// What CRIU's statistics say of a restore.
