@@ -139,7 +139,13 @@ fn restored_process_is_the_dumped_one(workspace: &Workspace) {
     let pid = lock.pid.to_string();
     let status = podman(&["exec", &name, "cat", "/proc/1/comm", &format!("/proc/{pid}/status")]);
     assert!(status.starts_with("pebble\n"), "PID 1 is not Pebble:\n{status}");
-    for line in ["Name:\tjava", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "Seccomp:\t2"] {
+    for line in [
+        "Name:\tjava",
+        "CapEff:\t0000000000000000",
+        "CapPrm:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+    ] {
         assert!(status.contains(line), "the JVM's status lacks {line:?}:\n{status}");
     }
     let capabilities = podman(&["inspect", "--format", "{{json .BoundingCaps}}", &name]);
@@ -147,7 +153,7 @@ fn restored_process_is_the_dumped_one(workspace: &Workspace) {
     let options =
         podman(&["inspect", "--format", "{{.HostConfig.SecurityOpt}} {{.HostConfig.Privileged}}", &name]);
     let filter = workspace.root().join("templates/seccomp.json");
-    let expected = format!("[seccomp={} no-new-privileges] false", filter.display());
+    let expected = format!("[no-new-privileges seccomp={}] false", filter.display());
     assert_eq!(options, expected, "security options of a restored container");
 
     assert_eq!(get(port, "/log?line=hello-after-restore"), "logged");
@@ -225,6 +231,7 @@ fn measured(workspace: &Workspace) {
         (bench::DUMP, 1),
         (bench::EMPTY, 5),
         (bench::READ, 5),
+        (bench::WRITE, 5),
         (bench::BARE, 5),
         (bench::WARM, 3),
     ] {
@@ -232,7 +239,7 @@ fn measured(workspace: &Workspace) {
     }
     // The stages are of the same restores, and are what the restores lasted.
     let sums: Vec<f64> = (0..5).map(|at| bench.stages.iter().map(|stage| stage.millis[at]).sum()).collect();
-    assert!(bench.stages.len() == 9 && sums.iter().all(|sum| (100.0..30_000.0).contains(sum)), "{sums:?}");
+    assert!(bench.stages.len() == 10 && sums.iter().all(|sum| (100.0..30_000.0).contains(sum)), "{sums:?}");
     let answers: Vec<(&str, usize)> =
         bench.rates.iter().map(|rate| (rate.name.as_str(), rate.answers.len())).collect();
     assert_eq!(answers, [("cold", 1), ("restored", 3)]);

@@ -103,6 +103,9 @@ pub fn run(session: &Session, arguments: &cli::Bench, global: &Global) -> Result
 
 /// Starts and restores in turn.
 fn gather(session: &Session, arguments: &cli::Bench, figures: &mut Figures<'_>) -> Result<()> {
+    if arguments.restores > 0 {
+        figures.answers()?;
+    }
     let steps = arguments.restores.max(arguments.cold);
     for number in 0..steps {
         interrupt::check()?;
