@@ -233,10 +233,11 @@ fn measured(workspace: &Workspace) {
         (bench::READ, 5),
         (bench::WRITE, 5),
         (bench::BARE, 5),
-        (bench::WARM, 3),
     ] {
         assert_eq!(count(name), expected, "{name}");
     }
+    // One that was answered nothing in the last quarter of a second does not count.
+    assert!((1..=3).contains(&count(bench::WARM)));
     // The stages are of the same restores, and are what the restores lasted.
     let sums: Vec<f64> = (0..5).map(|at| bench.stages.iter().map(|stage| stage.millis[at]).sum()).collect();
     assert!(bench.stages.len() == 10 && sums.iter().all(|sum| (100.0..30_000.0).contains(sum)), "{sums:?}");
