@@ -15,9 +15,9 @@ impl<'a> Pod<'a> {
     pub fn play(file: &'a Path, app: &'a str, options: &[&str]) -> Pod<'a> {
         let pod = Pod { file: file.to_str().unwrap(), app };
         let words = [&["kube", "play"], options, &[pod.file]].concat();
-        // podman 4.3.1 removes an init container that has ended, and now and then takes it for one that runs: a busy
-        // machine is late to note the end. The kubelet leaves it until the Pod goes.
-        for _ in 0..5 {
+        // podman 4.3.1 removes an init container that has ended, and often takes it for one that runs: it is late to note the
+        // end. The kubelet leaves it until the Pod goes.
+        for _ in 0..20 {
             let (code, printed) = try_podman(&words);
             if code == Some(0) {
                 return pod;
@@ -26,7 +26,7 @@ impl<'a> Pod<'a> {
             println!("    podman could not remove an init container; once more");
             try_podman(&["kube", "down", pod.file]);
         }
-        panic!("no Pod in five tries of {words:?}");
+        panic!("no Pod in twenty tries of {words:?}");
     }
 
     /// What a program in the application's container prints, and its exit code.
