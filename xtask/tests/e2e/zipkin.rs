@@ -76,9 +76,9 @@ fn a_pod_has_its_library(workspace: &Workspace) {
     let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     let text = text.replacen(own, &format!("{own}              hostPort: {port}\n"), 1);
     // An init container that podman keeps: 4.3.1 often takes one that has just ended for one that runs, and cannot remove it.
-    let annotation = "        dev.xtask.checkpoint-data:";
+    let annotation = "kind: Deployment\nmetadata:\n";
     assert!(text.contains(annotation), "{text}");
-    let kept = format!("        io.podman.annotations.init.container.type: always\n{annotation}");
+    let kept = format!("{annotation}  annotations:\n    io.podman.annotations.init.container.type: always\n");
     let text = text.replacen(annotation, &kept, 1);
     fs_err::write(&file, text).unwrap();
     let pod = Pod::play(file.path(), APP, &[]);
