@@ -272,6 +272,17 @@ pub(super) fn read_image(store: &Store, name: &str, file: Option<&DataFile>, mag
     }
 }
 
+/// The number of a regular file, of the messages of `files.img`.
+pub(super) fn number_of<'a>(listed: impl IntoIterator<Item = &'a [u8]>, path: &str) -> Result<Option<u64>> {
+    for file in listed {
+        let file = File::decode(file).context("files.img cannot be read")?;
+        if let Some(file) = file.regular.filter(|file| file.name == path.as_bytes()) {
+            return Ok(Some(file.number.into()));
+        }
+    }
+    Ok(None)
+}
+
 /// The messages of an image.
 pub(super) fn messages<'a>(name: &str, mut bytes: &'a [u8]) -> Result<Vec<&'a [u8]>> {
     let mut messages = Vec::new();

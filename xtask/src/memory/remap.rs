@@ -27,7 +27,6 @@ use super::wire::{Field, Value, fields, message, number, with_numbers};
 use crate::lock::DataFile;
 use crate::store::{Store, StoreWriter};
 use pages::Dumped;
-use prost::Message;
 use view::View;
 
 /// The file that holds the mapped pages, in the rock.
@@ -133,7 +132,7 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Resu
         let process = read(&mm, MM_MAGIC)?;
         let process = fields(process.first().with_context(|| format!("{mm} is empty"))?)?;
         if let Some(jvm) = jvm
-            && let Some(number) = number_of(&listed, &jvm.path)?
+            && let Some(number) = images::number_of(listed.iter().map(Vec::as_slice), &jvm.path)?
             && let Some(view) = View::new(&dumped, &process, number, &jvm.library)?
             && let Some(ranges) = heap::unused(&view, &jvm.library, view.start())
         {
@@ -172,17 +171,6 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Resu
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(Remapped { files, mapped, read: kept, dropped, unused })
-}
-
-/// The number of a regular file in `files.img`.
-fn number_of(listed: &[Vec<u8>], path: &str) -> Result<Option<u64>> {
-    for file in listed {
-        let file = images::File::decode(file.as_slice()).context("files.img cannot be read")?;
-        if let Some(file) = file.regular.filter(|file| file.name == path.as_bytes()) {
-            return Ok(Some(file.number.into()));
-        }
-    }
-    Ok(None)
 }
 
 /// The highest number of a file in `files.img`.

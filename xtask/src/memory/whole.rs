@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::{Context, Result};
-use prost::Message;
 
 use super::images::{self, FILES_MAGIC, FOLDER, Images, MM_MAGIC, Mm, PAGEMAP_MAGIC, PageRange, PagemapHead};
 use super::remap::MEMORY;
@@ -58,14 +57,7 @@ pub fn processes(store: &Store, files: &[DataFile]) -> Result<Vec<Process>> {
     let pids: Vec<&str> =
         named.keys().filter_map(|name| name.strip_prefix("mm-")?.strip_suffix(".img")).collect();
     // The number under which the file of mapped memory is known.
-    let mut listed = None;
-    for file in images::messages("files.img", &read("files.img", FILES_MAGIC)?)? {
-        let file = images::File::decode(file).context("files.img cannot be read")?;
-        listed = listed.or(file
-            .regular
-            .filter(|file| file.name == MEMORY.as_bytes())
-            .map(|file| u64::from(file.number)));
-    }
+    let listed = images::number_of(images::messages("files.img", &read("files.img", FILES_MAGIC)?)?, MEMORY)?;
     let memory = listed.and_then(|number| {
         let name = MEMORY.strip_prefix(FOLDER)?;
         Some((number, *named.get(name)?))

@@ -63,7 +63,7 @@ impl Mapping {
     /// A piece that stays what it is.
     pub fn kept(&self, at: Range<u64>) -> Vec<Field> {
         let mut new = vec![(field::START, at.start), (field::END, at.end)];
-        if self.status & FILE_PRIVATE != 0 {
+        if self.is_private_file() {
             new.push((field::OFFSET, self.of(field::OFFSET) + (at.start - self.at.start)));
         }
         with_numbers(&self.fields, &new)
