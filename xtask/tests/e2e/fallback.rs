@@ -10,7 +10,9 @@ use xtask::runtime::free_port;
 use xtask::store::Store;
 
 use crate::fallback_faults::{Fault, faults, library, without_clone3};
-use crate::support::{PORT, Workspace, first_answer, get, podman, sample, try_podman, wait_until};
+use crate::support::{
+    PORT, Workspace, first_answer, get, podman, repository, sample, try_podman, wait_until,
+};
 
 const APP: &str = "e2e-fallback";
 const READY: &str = "/actuator/health";
@@ -139,19 +141,17 @@ fn run(number: usize, fault: Option<(&Fault, Vec<String>)>) -> Result<Duration, 
     Ok(up.took)
 }
 
-/// Has podman give every container a filter without clone3, on which CRIU depends; `CONTAINERS_CONF` says so.
-pub fn refuse_clone3(workspace: &mut Workspace) {
-    let own =
-        std::env::var("CONTAINERS_CONF").map(|file| fs::read_to_string(file).unwrap()).unwrap_or_default();
-    let mut settings: toml::Table = toml::from_str(&own).unwrap();
-    let containers =
-        settings.entry("containers").or_insert(toml::Table::new().into()).as_table_mut().unwrap();
-    let filter = workspace.root().join("seccomp.json");
-    fs::write(&filter, without_clone3()).unwrap();
-    containers.insert("seccomp_profile".into(), filter.to_str().unwrap().into());
-    let file = workspace.root().join("containers.conf");
-    fs::write(&file, toml::to_string(&settings).unwrap()).unwrap();
-    workspace.set("CONTAINERS_CONF", file.to_str().unwrap());
+/// The filter that restores run under, which the tool takes from the templates.
+const FILTER: &str = "templates/seccomp.json";
+
+/// Has every restore run under a filter without clone3, on which CRIU depends.
+pub fn refuse_clone3(workspace: &Workspace) {
+    fs::write(workspace.root().join(FILTER), without_clone3()).unwrap();
+}
+
+/// Takes that back.
+pub fn allow_clone3(workspace: &Workspace) {
+    fs::copy(repository().join(FILTER), workspace.root().join(FILTER)).unwrap();
 }
 
 /// What the tool says of an instance, and that it never takes a cold start for a restore. Its containers are made to fail
@@ -159,7 +159,7 @@ pub fn refuse_clone3(workspace: &mut Workspace) {
 #[test]
 #[ignore = "needs podman; run by cargo xtask test"]
 fn fallback_is_told_from_a_restore() {
-    let mut workspace = Workspace::new(APP, &toml("cold"));
+    let workspace = Workspace::new(APP, &toml("cold"));
     workspace.checkpoint(&[]);
     crate::system_calls::taken_away(&workspace, APP);
     let before = workspace.pinned();
@@ -170,7 +170,7 @@ fn fallback_is_told_from_a_restore() {
     restored.assert_says(&["e2e-fallback is back: restored in "]);
     podman(&["rm", "--force", "--time", "0", restored.stdout.trim()]);
 
-    refuse_clone3(&mut workspace);
+    refuse_clone3(&workspace);
     let cold = workspace.succeed(&detach);
     cold.assert_says(&["e2e-fallback is up: started cold in ", "because: failed (exit code 1)"]);
     // Whoever takes it is told the cause, and where the logs are.
@@ -187,7 +187,7 @@ fn fallback_is_told_from_a_restore() {
         output.assert_says(&why);
     }
 
-    workspace.unset("CONTAINERS_CONF");
+    allow_clone3(&workspace);
     workspace.edit("templates/scripts/restore.sh.j2", "criu restore", "criu restore --no-such-option");
     let output = workspace.run(&["checkpoint", APP]);
     assert_eq!(output.code, Some(1), "{output}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fallback::refuse_clone3;
+use crate::fallback::{allow_clone3, refuse_clone3};
 use crate::support::{Output, PORT, Workspace, get, podman, sample};
 
 const APP: &str = "e2e-faults";
@@ -117,7 +117,7 @@ fn faults_before_the_dump() {
 #[test]
 #[ignore = "needs podman; run by cargo xtask test"]
 fn faults_of_the_restore() {
-    let mut workspace = pinned();
+    let workspace = pinned();
     let good = sample(HTTP);
     let script = "templates/scripts/restore.sh.j2";
     let original = fs_err::read(workspace.root().join(script)).unwrap();
@@ -173,7 +173,7 @@ fn faults_of_the_restore() {
     fails(&workspace, "a port that is taken", &arguments, &["is in use", &port.to_string(), "--publish"], 30);
 
     // Whichever command it is that restores, its failure says why.
-    refuse_clone3(&mut workspace);
+    refuse_clone3(&workspace);
     let says = [
         "/cr-restore.c:",
         "\nwhy: the container's filter of system calls does not allow clone3 [clone3]\n  evidence: line ",
@@ -187,6 +187,6 @@ fn faults_of_the_restore() {
     ] {
         fails(&workspace, &format!("{} without clone3", arguments[0]), arguments, &says, 60);
     }
-    workspace.unset("CONTAINERS_CONF");
+    allow_clone3(&workspace);
     still_restores(&workspace, &good);
 }
