@@ -1,8 +1,8 @@
 //! The part of a dumped JVM's heap that holds no objects.
 //!
-//! The serial collector gives out memory of a space from its bottom up; what lies above its top is what an earlier
-//! collection left there. Nobody reads it before it is written: objects are cleared when they are made. So it need not
-//! be dumped, which a collection cannot bring about, as it moves objects and clears nothing (Zipkin: 9.6 of 107 MiB).
+//! The serial and the parallel collector give out memory of a space from its bottom up; what lies above its top is what an
+//! earlier collection left there. Nobody reads it before it is written: objects are cleared when they are made. So it need
+//! not be dumped, which a collection cannot bring about, as it moves objects and clears nothing (Zipkin: 9.6 of 107 MiB).
 //!
 //! Where the spaces are is told by the table that HotSpot keeps for debuggers (`vmStructs.hpp`, which `jhsdb` goes by):
 //! names of fields, and where they are. A JVM that has no such fields, another collector, one that is in the midst of a
@@ -48,23 +48,7 @@ pub(super) fn unused(memory: &impl Memory, library: &[u8], start: u64) -> Option
     let words = memory.word(region.checked_add(fields.first(&["MemRegion"], &["_word_size"])?)?)?;
     let reserved = reserved..reserved.checked_add(words.checked_mul(8)?)?;
 
-    let follow = |object: u64, types: &[&str], name| {
-        memory.word(object.checked_add(fields.first(types, &[name])?)?).filter(|object| *object != 0)
-    };
-    let heaps = ["SerialHeap", "GenCollectedHeap"];
-    let young = follow(heap, &heaps, "_young_gen")?;
-    let old = follow(heap, &heaps, "_old_gen")?;
-    let mut spaces = Vec::new();
-    for (generation, name, space) in [
-        (young, "DefNewGeneration", "_eden_space"),
-        (young, "DefNewGeneration", "_from_space"),
-        (young, "DefNewGeneration", "_to_space"),
-        (old, "TenuredGeneration", "_the_space"),
-    ] {
-        let space = follow(generation, &[name], space)?;
-        let of = |name| follow(space, &["ContiguousSpace", "Space"], name);
-        spaces.push((of("_bottom")?, of("_top")?, of("_end")?));
-    }
+    let mut spaces = fields.parallel(memory).or_else(|| fields.serial(memory, heap))?;
     spaces.sort_unstable();
     let ordered = spaces
         .iter()
@@ -73,6 +57,9 @@ pub(super) fn unused(memory: &impl Memory, library: &[u8], start: u64) -> Option
     let inside = spaces.iter().all(|(bottom, _, end)| reserved.contains(bottom) && *end <= reserved.end);
     (ordered && apart && inside).then(|| spaces.into_iter().map(|(_, top, end)| top..end).collect())
 }
+
+/// Bottom, top and end.
+type Space = (u64, u64, u64);
 
 /// HotSpot's table of its fields.
 struct Fields(BTreeMap<(String, String), Field>);
@@ -107,6 +94,54 @@ impl Fields {
             fields.insert(names, Field { offset: of(offset)?, address: of(address)? });
         }
         None
+    }
+
+    /// The spaces of the serial collector.
+    fn serial(&self, memory: &impl Memory, heap: u64) -> Option<Vec<Space>> {
+        let heaps = ["SerialHeap", "GenCollectedHeap"];
+        let young = self.follow(memory, heap, &heaps, "_young_gen")?;
+        let old = self.follow(memory, heap, &heaps, "_old_gen")?;
+        let spaces = [
+            (young, "DefNewGeneration", "_eden_space"),
+            (young, "DefNewGeneration", "_from_space"),
+            (young, "DefNewGeneration", "_to_space"),
+            (old, "TenuredGeneration", "_the_space"),
+        ];
+        self.spaces(memory, spaces, &["ContiguousSpace", "Space"])
+    }
+
+    /// Those of the parallel collector, whose generations are static: null under any other.
+    fn parallel(&self, memory: &impl Memory) -> Option<Vec<Space>> {
+        let generation =
+            |name| memory.word(self.at("ParallelScavengeHeap", name)?).filter(|generation| *generation != 0);
+        let (young, old) = (generation("_young_gen")?, generation("_old_gen")?);
+        let spaces = [
+            (young, "PSYoungGen", "_eden_space"),
+            (young, "PSYoungGen", "_from_space"),
+            (young, "PSYoungGen", "_to_space"),
+            (old, "PSOldGen", "_object_space"),
+        ];
+        self.spaces(memory, spaces, &["MutableSpace", "ImmutableSpace"])
+    }
+
+    /// Of each: its generation, the generation's type, the field that leads to it.
+    fn spaces(
+        &self,
+        memory: &impl Memory,
+        spaces: [(u64, &str, &str); 4],
+        types: &[&str],
+    ) -> Option<Vec<Space>> {
+        let of = |(generation, name, field)| {
+            let space = self.follow(memory, generation, &[name], field)?;
+            let of = |name| self.follow(memory, space, types, name);
+            Some((of("_bottom")?, of("_top")?, of("_end")?))
+        };
+        spaces.into_iter().map(of).collect()
+    }
+
+    /// What a field of an object points to.
+    fn follow(&self, memory: &impl Memory, object: u64, types: &[&str], name: &str) -> Option<u64> {
+        memory.word(object.checked_add(self.first(types, &[name])?)?).filter(|object| *object != 0)
     }
 
     fn get(&self, name: &str, field: &str) -> Option<&Field> {

@@ -22,6 +22,9 @@ const START: u64 = 0x7000_0000;
 const TABLE: u64 = START + 0x1_0000;
 const NAMES: u64 = START + 0x2_0000;
 const HEAP: u64 = 0x5000_0000;
+/// Where the parallel collector's generations are named.
+const YOUNG: u64 = HEAP + 8;
+const OLD: u64 = HEAP + 16;
 /// What the table has of each field: two names, an offset, an address.
 const STRIDE: u64 = 48;
 const SYMBOLS: [(&str, u64); 7] = [
@@ -55,6 +58,24 @@ const JDK_21: [Field; 14] = [
     ("ContiguousSpace", "_top", 48),
 ];
 
+/// The same with the parallel collector.
+const PARALLEL: [Field; 14] = [
+    ("Universe", "_collectedHeap", HEAP),
+    ("CollectedHeap", "_reserved", 32),
+    ("CollectedHeap", "_is_stw_gc_active", 48),
+    ("MemRegion", "_start", 0),
+    ("MemRegion", "_word_size", 8),
+    ("ParallelScavengeHeap", "_young_gen", YOUNG),
+    ("ParallelScavengeHeap", "_old_gen", OLD),
+    ("PSYoungGen", "_eden_space", 144),
+    ("PSYoungGen", "_from_space", 152),
+    ("PSYoungGen", "_to_space", 160),
+    ("PSOldGen", "_object_space", 96),
+    ("ImmutableSpace", "_bottom", 0),
+    ("ImmutableSpace", "_end", 8),
+    ("MutableSpace", "_top", 40),
+];
+
 /// Bottom, top and end of eden, from, to and old.
 const SPACES: [[u64; 3]; 4] = [
     [0xf000_0000, 0xf010_0008, 0xf0a0_0000],
@@ -86,12 +107,15 @@ fn jvm(table: &[Field], spaces: [[u64; 3]; 4], collecting: u64) -> Words {
     words.insert(TABLE + table.len() as u64 * STRIDE, 0);
 
     let of = |name: &str| table.iter().find(|(_, field, _)| *field == name).map_or(0, |(_, _, place)| *place);
+    let serial = table.iter().any(|(kind, ..)| *kind == "DefNewGeneration");
     let heap = HEAP + 0x1000;
+    let generations = if serial { heap } else { 0 };
     words.insert(HEAP, heap);
     words.extend([(heap + 32, 0xf000_0000), (heap + 40, 0x1000_0000 / 8), (heap + 48, collecting)]);
     let (young, old) = (HEAP + 0x2000, HEAP + 0x3000);
-    words.extend([(heap + of("_young_gen"), young), (heap + of("_old_gen"), old)]);
-    let owners = [(young, "_eden_space"), (young, "_from_space"), (young, "_to_space"), (old, "_the_space")];
+    words.extend([(generations + of("_young_gen"), young), (generations + of("_old_gen"), old)]);
+    let whole = if serial { "_the_space" } else { "_object_space" };
+    let owners = [(young, "_eden_space"), (young, "_from_space"), (young, "_to_space"), (old, whole)];
     for (((generation, field), [bottom, top, end]), number) in owners.into_iter().zip(spaces).zip(4..) {
         let space = HEAP + number * 0x1000;
         words.insert(generation + of(field), space);
@@ -154,16 +178,23 @@ fn what_lies_above_the_tops_is_unused() {
     check(&jvm(&renamed("GenCollectedHeap", "SerialHeap"), SPACES, 0), Some(&SPACES));
     check(&jvm(&renamed("Space", "ContiguousSpace"), SPACES, 0), Some(&SPACES));
 
-    // In a collection, objects lie above tops.
-    check(&jvm(&JDK_21, SPACES, 1), None);
-    for missing in 0..JDK_21.len() {
-        let table: Vec<Field> = JDK_21
-            .iter()
-            .enumerate()
-            .filter(|(field, _)| *field != missing)
-            .map(|(_, field)| *field)
-            .collect();
-        check(&jvm(&table, SPACES, 0), None);
+    check(&jvm(&PARALLEL, SPACES, 0), Some(&SPACES));
+    // A JVM has the fields of all its collectors.
+    let all = [&JDK_21[..], &PARALLEL[5..]].concat();
+    for absent in [[0, 0], [HEAP, 0], [0, HEAP]] {
+        let mut memory = jvm(&all, SPACES, 0);
+        memory.0.extend([(YOUNG, absent[0]), (OLD, absent[1])]);
+        check(&memory, Some(&SPACES));
+    }
+
+    for table in [JDK_21, PARALLEL] {
+        // In a collection, objects lie above tops.
+        check(&jvm(&table, SPACES, 1), None);
+        for missing in 0..table.len() {
+            let mut table = table.to_vec();
+            table.remove(missing);
+            check(&jvm(&table, SPACES, 0), None);
+        }
     }
     // Numbers of another collector, or of no heap at all: outside, upside down, in each other, crooked.
     for (space, part, wrong) in [
@@ -178,6 +209,7 @@ fn what_lies_above_the_tops_is_unused() {
         let mut spaces = SPACES;
         spaces[space][part] = wrong;
         check(&jvm(&JDK_21, spaces, 0), None);
+        check(&jvm(&PARALLEL, spaces, 0), None);
     }
     for cut in [0, 16, 63, 200, library().len() - 1] {
         assert_eq!(unused(&jvm(&JDK_21, SPACES, 0), &library()[..cut], START), None);
@@ -187,8 +219,12 @@ fn what_lies_above_the_tops_is_unused() {
 proptest! {
     /// Whatever a dump says, nothing breaks, and nothing outside of the heap is called unused.
     #[test]
-    fn any_word_may_be_wrong(which in 0..500_usize, value in prop_oneof![any::<u64>(), 0x5000_0000..0x5001_0000_u64]) {
-        let mut memory = jvm(&JDK_21, SPACES, 0);
+    fn any_word_may_be_wrong(
+        parallel: bool,
+        which in 0..500_usize,
+        value in prop_oneof![any::<u64>(), 0x5000_0000..0x5001_0000_u64],
+    ) {
+        let mut memory = jvm(if parallel { &PARALLEL } else { &JDK_21 }, SPACES, 0);
         let which = which % memory.0.len();
         *memory.0.values_mut().nth(which).unwrap() = value;
         for range in unused(&memory, &library(), START).into_iter().flatten() {
