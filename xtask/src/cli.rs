@@ -76,6 +76,9 @@ pub enum Command {
     /// Start the restored application from its pin
     #[command(after_help = help::RESTORE)]
     Restore(Restore),
+    /// Say which containers run an application's restore rock, and which way each came up
+    #[command(after_help = help::STATUS)]
+    Status(Status),
     /// Write rocks/APP from apps/APP/app.toml and the templates
     Render(Render),
     /// Validate app.toml files; changes nothing
@@ -327,6 +330,13 @@ pub struct Sbom {
     /// Write it here; `-` is the standard output [default: beside the packed rock, in target/xtask/rocks]
     #[arg(long, value_name = "FILE|-")]
     pub output: Option<PathBuf>,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The application: a folder of apps/
+    pub app: String,
 }
 
 /// Arguments of `show`.

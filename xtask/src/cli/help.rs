@@ -63,6 +63,15 @@ Example:
 
 `checkpoint --locked` fails for the same reasons, which is what CI wants.";
 
+/// Of `status`.
+pub const STATUS: &str = "\
+Examples:
+  cargo xtask status shop                         # exit code 1 unless each was restored
+  cargo xtask status shop --runtime docker
+
+Where restore.fallback is `cold`, an instance may have been started the ordinary way, and works all
+the same, but not in a tenth of a second. Pebble's notice in it says why.";
+
 /// Of `push`.
 pub const PUSH: &str = "\
 Examples:

@@ -50,6 +50,7 @@ mod schema;
 mod show;
 mod sign;
 mod soak;
+mod status;
 mod test;
 mod verify;
 mod why;
@@ -66,6 +67,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::New(arguments) => new::run(&session, arguments, &cli.global),
         Command::Checkpoint(arguments) => checkpoint::run(&session, arguments, &cli.global),
         Command::Restore(arguments) => restore::run(&session, arguments, &cli.global),
+        Command::Status(arguments) => status::run(&session, arguments, &cli.global),
         Command::Render(arguments) => render::run(&session, arguments, &cli.global),
         Command::Check(arguments) => check::run(&session, arguments, &cli.global),
         Command::Schema(arguments) => schema::run(&session, arguments, &cli.global),

@@ -213,6 +213,18 @@ impl Runtime {
         Ok(())
     }
 
+    /// The containers that run an image of this repository, whoever made them; they stay as they are.
+    pub fn running(&self, repository: &str) -> Result<Vec<Container<'_>>> {
+        let arguments = ["ps", "--format", "{{.Names}} {{.Image}}"];
+        let all = process::read(self.command(arguments), &Limit::quick())?;
+        let ours = all.lines().filter_map(|line| {
+            let (name, image) = line.split_once(' ')?;
+            let (found, _tag) = image.rsplit_once(':')?;
+            (found == repository).then(|| Container { runtime: self, name: name.to_owned(), remove: false })
+        });
+        Ok(ours.collect())
+    }
+
     /// Names of all containers, whoever made them.
     pub fn container_names(&self) -> Result<Vec<String>> {
         let names = process::read(self.command(["ps", "--all", "--format", "{{.Names}}"]), &Limit::quick())?;
