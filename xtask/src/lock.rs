@@ -43,6 +43,10 @@ pub struct Lock {
     pub pid: u32,
     /// Digests of the answers to `http.verify`, before the dump and after the restore alike.
     pub answers: Vec<Digest>,
+    /// Whether a restore needs a root that it can write to: the process has written outside of /tmp before the dump, or its
+    /// proof on a read-only root failed.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub writable_root: bool,
     /// What the pin was made from, by name of the input: what differs now is why it is stale.
     pub inputs: BTreeMap<String, Digest>,
     /// Who packed the rocks.

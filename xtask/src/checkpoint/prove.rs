@@ -25,6 +25,8 @@ pub struct Outside {
     pub mounts: Vec<Mount>,
     /// Whether it is to be restored though this CPU lacks what that of the dump had.
     pub force_host: bool,
+    /// What it may write to, each a copy of the image's folder; its whole root where there is none.
+    pub scratch: Vec<String>,
 }
 
 /// By this variable restore.sh does not compare CPUs.
@@ -86,6 +88,7 @@ fn start_within<'a>(
     let mut spec = spec(job, Role::Restore, image)?;
     spec.detached = outside.detached;
     spec.mounts = outside.mounts;
+    spec.scratch = outside.scratch;
     if outside.force_host {
         spec.environment.insert(FORCE_HOST.into(), "1".into());
     }
@@ -141,10 +144,20 @@ pub struct Proven {
     pub start: Start,
     /// The most that the process has had in memory.
     pub memory: Memory,
+    /// Whether it came back on a read-only root, too.
+    pub read_only: bool,
 }
 
-/// Restores and compares, several times: the PID is the old one, and every answer is the one given before the dump.
-pub fn prove(job: &Job<'_>, runtime: &Runtime, image: &str, pid: u32, answers: &[Digest]) -> Result<Proven> {
+/// Restores and compares, several times: the PID is the old one, and every answer is the one given before the dump. Once
+/// more on a read-only root, where what may be written to is no more than `scratch`, unless that is empty.
+pub fn prove(
+    job: &Job<'_>,
+    runtime: &Runtime,
+    image: &str,
+    pid: u32,
+    answers: &[Digest],
+    scratch: Vec<String>,
+) -> Result<Proven> {
     let Job { session, app, .. } = *job;
     let mut starts = Vec::new();
     let mut memory = Vec::new();
@@ -166,5 +179,35 @@ pub fn prove(job: &Job<'_>, runtime: &Runtime, image: &str, pid: u32, answers: &
     }
     starts.sort_by_key(|start| start.alone);
     let memory = memory.into_iter().max_by_key(|memory| memory.rss).context("a proof")?;
-    Ok(Proven { start: starts[PROOFS / 2], memory })
+    let read_only = !scratch.is_empty() && proven_read_only(job, runtime, image, pid, answers, scratch)?;
+    Ok(Proven { start: starts[PROOFS / 2], memory, read_only })
+}
+
+fn proven_read_only(
+    job: &Job<'_>,
+    runtime: &Runtime,
+    image: &str,
+    pid: u32,
+    answers: &[Digest],
+    scratch: Vec<String>,
+) -> Result<bool> {
+    let Job { session, app, .. } = *job;
+    let limit = Limit::new("limits.restore", app.limits.restore);
+    let outside = Outside { scratch, ..Outside::default() };
+    let proven = start_within(job, runtime, image, pid, outside, &limit).and_then(|running| {
+        must_be_restored(job, &running.container, &running.came_up)?;
+        prove_same(app, &running.client, answers)
+    });
+    match proven {
+        Err(error) if interrupt::received().is_some() => Err(error),
+        Err(error) => {
+            session.progress.say(&format!(
+                "{} does not work on a read-only root: {}",
+                app.name,
+                causes(&error)
+            ));
+            Ok(false)
+        }
+        Ok(()) => Ok(true),
+    }
 }

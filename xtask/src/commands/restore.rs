@@ -63,7 +63,8 @@ pub fn run(session: &Session, arguments: &Restore, global: &Global) -> Result<()
     let host = if runtime.is_remote() { runtime.host() } else { &publish.address };
     let address = format!("http://{host}:{}/", publish.host.unwrap_or(app.http.port));
     let force_host = arguments.force_host;
-    let outside = Outside { publish: Some(publish), detached: arguments.detach, mounts, force_host };
+    let detached = arguments.detach;
+    let outside = Outside { publish: Some(publish), detached, mounts, force_host, ..Outside::default() };
     let running = checkpoint::start(&job, &runtime, &name, lock.pid, outside)?;
     let (way, because) = match &running.came_up {
         CameUp::Restored => ("is back: restored", String::new()),
@@ -122,7 +123,9 @@ fn by_hand(session: &Session, app: &App, arguments: &Restore, global: &Global) -
     let kind = session.runtime.unwrap_or(Kind::Podman);
     let mut spec = checkpoint::described(&job, Role::Restore, &super::image_name(app, Role::Restore));
     spec.profile = Some(Path::new("rocks").join(&app.name).join(Role::Restore.folder()).join(SECCOMP));
-    spec.scratch = render::scratch(app, &lock);
+    if !lock.writable_root {
+        spec.scratch = render::scratch(app, &lock.data.files);
+    }
     let own = || Publish { host: Some(app.http.port), ..Publish::anywhere(app.http.port) };
     spec.publish = vec![arguments.publish.clone().unwrap_or_else(own)];
     spec.mounts = arguments.secrets.as_deref().map(secrets).transpose()?.into_iter().collect();

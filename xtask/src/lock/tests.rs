@@ -46,6 +46,16 @@ fn refused_system_calls() {
     refused(&SAMPLE.replacen("\n[rocks]", "\n[system-calls]\nrefused = []\n\n[rocks]", 1), "changed by hand");
 }
 
+/// Only a pin that needs a writable root says anything about it.
+#[test]
+fn a_writable_root() {
+    assert!(!sample().writable_root && !SAMPLE.contains("writable-root"));
+    let lock = Lock { writable_root: true, ..sample() };
+    let text = lock.text().unwrap();
+    assert!(text.contains("\nwritable-root = true\n"), "{text}");
+    assert_eq!(Lock::parse(&text).unwrap(), lock);
+}
+
 #[test]
 fn what_was_inserted_in_any_order_is_sorted() {
     let mut lock = sample();

@@ -67,7 +67,7 @@ pub fn values(app: &App, lock: Option<&Lock>, filter: &str) -> Value {
         tree => lock.map(|lock| lock.data.tree.to_string()),
         rock => lock.map(|lock| lock.rocks.restore.to_string()),
         node => lock.map(|lock| node(&lock.host)),
-        scratch => lock.and_then(|lock| scratch(&app.name, &lock.data.files)).map(|Scratch { volumes, copied }| {
+        scratch => lock.filter(|lock| !lock.writable_root).and_then(|lock| scratch(&app.name, &lock.data.files)).map(|Scratch { volumes, copied }| {
             let volume = |(name, path)| context! { name, path };
             context! { volumes => volumes.into_iter().map(volume).collect::<Vec<Value>>(), copied }
         }),

@@ -131,7 +131,8 @@ fn deployment(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<F
     let refused: Vec<&str> = refused.iter().map(|family| family.row().name).collect();
     let refused = refused.join(", ");
     let values = minijinja::context! { container_capabilities => granted, refused, ..values };
-    let scratch = lock.map_or_else(Vec::new, |lock| scratch(app, lock));
+    let scratch =
+        lock.filter(|lock| !lock.writable_root).map_or_else(Vec::new, |lock| scratch(app, &lock.data.files));
     let compose = templates.render("compose.yaml.j2", &minijinja::context! { scratch, ..values.clone() })?;
     let own = kubernetes::values(app, lock, &filter);
     let kubernetes = templates.render("kubernetes.yaml.j2", &minijinja::context! { ..own, ..values })?;
@@ -144,9 +145,9 @@ fn deployment(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<F
 
 /// The folders that are written to where the restore rock's root is read-only, as compose.yaml and the command line of
 /// `restore --plan` have them: each begins as a copy of the image's. None where the root must be writable.
-pub fn scratch(app: &App, lock: &Lock) -> Vec<String> {
+pub fn scratch(app: &App, files: &[DataFile]) -> Vec<String> {
     let own = ["/tmp".to_owned(), format!("/run/{}", app.name), "/var/lib/pebble/default".to_owned()];
-    if kubernetes::read_only(&lock.data.files) { own.into() } else { Vec::new() }
+    if kubernetes::read_only(files) { own.into() } else { Vec::new() }
 }
 
 /// Files of the application's own, by their place in the rock.

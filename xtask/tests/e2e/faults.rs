@@ -189,4 +189,17 @@ fn faults_of_the_restore() {
     }
     allow_clone3(&workspace);
     still_restores(&workspace, &good);
+
+    // No fault: the pin says what it needs, and so does what is rendered.
+    println!("  a read-only root");
+    let compose = || {
+        let file = workspace.root().join("rocks").join(APP).join("restore/compose.yaml");
+        fs_err::read_to_string(file).unwrap()
+    };
+    assert!(!workspace.lock().writable_root && compose().contains("read_only: true"));
+    workspace.write(&sample("[http]\nverify = [\"/identity\", \"/scratch\"]\n"));
+    let output = workspace.checkpoint(&[]);
+    output
+        .assert_says(&["e2e-faults does not work on a read-only root: GET /scratch", "its root is writable"]);
+    assert!(workspace.lock().writable_root && !compose().contains("read_only"));
 }

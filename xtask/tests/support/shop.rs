@@ -246,6 +246,7 @@ pub fn prepare(job: &Job<'_>, generation: u8) -> Pin {
         engine_version: Engine::Criu.version(&packages),
         pid: 1000 + u32::from(generation),
         answers: Vec::new(),
+        writable_root: false,
         inputs: plan::inputs(job).unwrap(),
         packer: LockedPacker { name: way.packer, version: parts.version() },
         source: LockedSource { from: source.title(), local: false, jar, jar_size },

@@ -134,6 +134,10 @@ impl Work<'_> {
                 restore: self.job.capabilities(Role::Restore).to_vec(),
             },
             system_calls: LockedSystemCalls { refused: self.job.refused.to_vec() },
+            writable_root: match (made.restored, old) {
+                (Some(proven), _) => !proven.read_only,
+                (None, old) => old.is_some_and(|lock| lock.writable_root),
+            },
             rocks: LockedRocks { checkpoint, restore: restore.manifest },
             data: Data {
                 digest: layer.digest,
@@ -204,6 +208,11 @@ impl Work<'_> {
         if lock.source.local {
             println!(
                 "  note                    made from a local source; another machine cannot rebuild its jar"
+            );
+        }
+        if lock.writable_root {
+            println!(
+                "  note                    its root is writable: docs/guide/privileges.md, A read-only root"
             );
         }
         for lost in self.lock.map(|old| given_back(old, &lock)).unwrap_or_default() {

@@ -16,6 +16,7 @@ use crate::pack::Image;
 use crate::pack::archive::Prepared;
 use crate::pebble::{self, Pebble};
 use crate::plan::{self, Inputs, Plan, Step};
+use crate::render;
 use crate::rock::Role;
 use crate::rocks::{self, Job, Parts, native, rockcraft};
 use crate::runtime::Runtime;
@@ -191,7 +192,8 @@ impl Work<'_> {
                 let name = commands::candidate(app);
                 let candidate = self.load(runtime, name, Role::Restore, image, &mut made.prepared)?;
                 let (pid, answers) = self.identity(made)?;
-                let proven = checkpoint::prove(job, runtime, &candidate, pid, answers);
+                let scratch = render::scratch(app, self.data(made)?.0);
+                let proven = checkpoint::prove(job, runtime, &candidate, pid, answers, scratch);
                 if proven.is_err() {
                     runtime.forget(&candidate);
                 }
