@@ -9,7 +9,7 @@ use std::time::Duration;
 use fs_err as fs;
 
 use crate::fresh_elsewhere;
-use crate::support::{PORT, Workspace, get, podman, sample, wait_until};
+use crate::support::{BUILD, PORT, Workspace, get, podman, sample, wait_until};
 
 pub const APP: &str = "e2e-fresh";
 const HTTP: &str = "[http]\nwarm-up = [{ path = \"/random\", repeat = 5 }, \"/clocks\", \
@@ -39,7 +39,9 @@ type Values = BTreeMap<String, String>;
 #[test]
 #[ignore = "needs podman; run by cargo xtask test"]
 fn restores_share_no_random_numbers_and_take_secrets() {
-    let workspace = Workspace::new(APP, &sample(&format!("{}{HTTP}", fresh_elsewhere::MARKS)));
+    let toml = sample(&format!("{}{HTTP}", fresh_elsewhere::MARKS));
+    let workspace = Workspace::new(APP, &toml.replace(BUILD, &format!("{BUILD} -Pcloud")));
+    fs::write(workspace.root().join("apps").join(APP).join("greeting"), "before").unwrap();
     workspace.checkpoint(&[]);
     let count = std::env::var("XTASK_FRESH_RESTORES").map_or(25, |count| count.parse().unwrap());
     println!("  random numbers of {count} restores");
@@ -50,6 +52,7 @@ fn restores_share_no_random_numbers_and_take_secrets() {
     secrets(&workspace);
     println!("  another environment");
     fresh_elsewhere::configuration(&workspace);
+    fresh_elsewhere::refresh(&workspace);
     println!("  a machine that has been up for longer, and for less long");
     fresh_elsewhere::uptime(&workspace);
     workspace.assert_nothing_left();

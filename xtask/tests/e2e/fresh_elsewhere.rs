@@ -7,10 +7,12 @@ use std::time::Duration;
 use xtask::process::{self, Limit};
 
 use crate::fresh::{APP, clocks, send};
-use crate::support::{PORT, Workspace, first_answer, podman, try_podman, wait_until};
+use crate::support::{PORT, Workspace, first_answer, get, podman, try_podman, wait_until};
 
 /// What was given to the dumped process, and cannot be changed any more.
-pub const MARKS: &str = "[environment]\nMARK_VARIABLE = \"before\"\n\n[java]\nprofile = \"none\"\n\
+pub const MARKS: &str = "[environment]\nMARK_VARIABLE = \"before\"\n\
+    SPRING_CONFIG_IMPORT = \"optional:configtree:/etc/late-config/\"\n\n\
+    [rock.files]\n\"/etc/late-config/late.greeting\" = \"greeting\"\n\n[java]\nprofile = \"none\"\n\
     options = [\"-XX:+UseSerialGC\", \"-Xmx128m\", \"-Dmark.option=before\"]\n\n";
 /// Days that another machine has been up for longer.
 const DAYS: i64 = 3;
@@ -102,6 +104,19 @@ pub fn configuration(workspace: &Workspace) {
         "1g",
     ]);
     assert!(refused.contains("only 'writeable' flags can be set"), "{refused}");
+}
+
+/// What Spring has bound is as old as the dump, until it is asked to read its config tree again.
+pub fn refresh(workspace: &Workspace) {
+    let folder = workspace.root().join("late-config");
+    fs_err::create_dir(&folder).unwrap();
+    fs_err::write(folder.join("late.greeting"), "after").unwrap();
+    let volume = format!("--volume={}:/etc/late-config:ro", folder.display());
+    let here = Elsewhere::start(workspace, &[], &[&volume]);
+    assert_eq!(get(here.port, "/late"), "bound before, value before, environment before");
+    let json = ("Content-Type", "application/json");
+    assert_eq!(send(here.port, "/actuator/refresh", json, ""), 200);
+    assert_eq!(get(here.port, "/late"), "bound after, value before, environment after");
 }
 
 /// The clock by which timers go, in a namespace where it is ahead of the machine's, and in one where it is behind.
