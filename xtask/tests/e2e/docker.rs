@@ -14,13 +14,15 @@ use xtask::progress::Verbosity;
 use xtask::runtime::Kind;
 use xtask::session::Session;
 
+use crate::fallback::comes_up;
 use crate::fresh::send;
 use crate::support::{BUILD, PORT, Workspace, docker, get, podman, repository, sample, wait_until};
 
 const APP: &str = "e2e-docker";
 const HTTP: &str = "[http]\n\
     warm-up = [{ path = \"/counter\", method = \"POST\", repeat = 3 }, { path = \"/echo?q=warm\", repeat = 5 }]\n\
-    verify = [\"/identity\", \"/counter\"]\n";
+    verify = [\"/identity\", \"/counter\"]\n\
+    [restore]\nfallback = \"cold\"\n";
 
 #[test]
 #[ignore = "needs podman and Docker; run by cargo xtask test"]
@@ -62,6 +64,7 @@ fn all_of_the_way_with_docker() {
     secrets(&workspace);
     remote(&mut workspace);
     compose(&workspace);
+    comes_up("docker", APP, &["CHECKPOINT_RESTORE"]);
     swept(&workspace);
     let left = docker(&["ps", "--all", "--format", "{{.Names}}"]);
     assert!(!left.contains(APP), "containers are left behind: {left}");

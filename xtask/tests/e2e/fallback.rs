@@ -1,8 +1,6 @@
 //! `restore.fallback = "cold"`: whatever is wrong with a restore rock, its service comes up, and says how.
 
-use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -11,19 +9,27 @@ use xtask::store::Store;
 
 use crate::fallback_faults::{Fault, faults, library, without_clone3};
 use crate::support::{
-    PORT, Workspace, first_answer, get, podman, repository, sample, try_podman, wait_until,
+    PORT, Workspace, first_answer, fixture, get, podman, repository, runtime, sample_from, try_podman,
+    wait_until,
 };
 
 const APP: &str = "e2e-fallback";
 const READY: &str = "/actuator/health";
-/// No fault may take as many cold starts as this.
-const MOST: f64 = 2.5;
+/// No service may take longer than so many cold starts, and what its fault must be waited for.
+const GOAL: f64 = 1.1;
+/// How often a fault that took longer is tried again.
+const AGAIN: usize = 3;
 /// The tests' limit for one start.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// With the archive of classes, and without the second compiler: it is started a hundred times.
 fn toml(fallback: &str) -> String {
-    let http = "[http]\nwarm-up = [\"/echo?q=warm\"]\nverify = [\"/identity\"]\n";
-    sample(&format!("{http}[restore]\nfallback = {fallback:?}\n[environment]\nSAMPLE_RUNTIME_FILE = \"1\"\n"))
+    let http = "[java]\noptions = [\"-XX:TieredStopAtLevel=1\", \"-Xmx128m\"]\n\n\
+        [http]\nwarm-up = [\"/echo?q=warm\"]\nverify = [\"/identity\"]\n";
+    sample_from(
+        &format!("directory = {:?}", fixture()),
+        &format!("{http}[restore]\nfallback = {fallback:?}\n[environment]\nSAMPLE_RUNTIME_FILE = \"1\"\n"),
+    )
 }
 
 /// A container that has answered, and how long that took.
@@ -35,8 +41,8 @@ struct Up {
 }
 
 impl Up {
-    /// Starts a container of this application, and waits for its first 200.
-    fn start(number: usize, arguments: &[String]) -> Up {
+    /// Starts a container of this application, and waits for its first 200; the log where none comes.
+    fn start(number: usize, arguments: &[String]) -> Result<Up, String> {
         let (name, port) = (format!("xtask-{APP}-fault-{number}"), free_port().unwrap());
         let own =
             [format!("--name={name}"), format!("--publish=127.0.0.1:{port}:{PORT}"), "--cap-drop=all".into()];
@@ -49,10 +55,10 @@ impl Up {
         let mut up = Up { name, port, asked, took: Duration::ZERO };
         let answered = std::panic::catch_unwind(|| first_answer(up.port, READY, LIMIT));
         if answered.is_err() {
-            panic!("{}", up.log());
+            return Err(up.log());
         }
         up.took = asked.elapsed();
-        up
+        Ok(up)
     }
 
     fn log(&self) -> String {
@@ -103,15 +109,88 @@ fn make(fault: &Fault, pristine: &Path, work: &Path, image: &str) -> Vec<String>
     arguments
 }
 
-/// One start: cold in the checkpoint rock, or of the restore rock with a fault. How long it took.
-fn run(number: usize, fault: Option<(&Fault, Vec<String>)>) -> Result<Duration, String> {
-    let Some((fault, arguments)) = fault else {
-        let image = format!("localhost/{APP}-checkpointer:0.0.1");
-        let took = Up::start(number, &["--".to_owned(), image, "--verbose".to_owned()]).took;
-        println!("    {:>5.1} s  cold", took.as_secs_f64());
-        return Ok(took);
-    };
-    let mut up = Up::start(number, &arguments);
+/// How a fault was noticed, as the script's reason tells, and how much longer than a cold start its service may take.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Noticed {
+    AtOnce,
+    Hang,
+    /// The restored process ended by itself.
+    Ended,
+    /// The restored process did not answer.
+    Silent,
+}
+
+impl Noticed {
+    fn of(reason: &str) -> Noticed {
+        match reason {
+            _ if reason.starts_with("hangs") => Noticed::Hang,
+            _ if reason.contains("ended by itself") => Noticed::Ended,
+            _ if reason.contains("has not answered") => Noticed::Silent,
+            _ => Noticed::AtOnce,
+        }
+    }
+
+    /// What docs/guide/fallback.md says of each.
+    fn wait(self) -> Duration {
+        match self {
+            Noticed::AtOnce => Duration::ZERO,
+            Noticed::Hang => Duration::from_secs(3),
+            Noticed::Ended => Duration::from_secs(2),
+            Noticed::Silent => Duration::from_secs(12),
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Noticed::AtOnce => "at once",
+            Noticed::Hang => "CRIU hangs",
+            Noticed::Ended => "back, and ends",
+            Noticed::Silent => "back, and silent",
+        }
+    }
+}
+
+/// A service that came up in spite of a fault, and a cold start of the same moment.
+struct Came {
+    reason: String,
+    took: Duration,
+    cold: Duration,
+}
+
+impl Came {
+    fn noticed(&self) -> Noticed {
+        Noticed::of(&self.reason)
+    }
+
+    /// Without the wait that such a fault may cost.
+    fn ratio(&self) -> f64 {
+        self.took.saturating_sub(self.noticed().wait()).div_duration_f64(self.cold)
+    }
+}
+
+/// Starts each fault's restore rock, and the checkpoint rock beside them: all have the same neighbours.
+fn side_by_side(faults: &[&Fault], pristine: &Path, work: &Path, image: &str) -> Vec<Result<Came, String>> {
+    let work = tempfile::tempdir_in(work).unwrap();
+    let made: Vec<Vec<String>> =
+        faults.iter().map(|fault| make(fault, pristine, work.path(), image)).collect();
+    let cold = ["--".to_owned(), format!("localhost/{APP}-checkpointer:0.0.1"), "--verbose".to_owned()];
+    std::thread::scope(|scope| {
+        let start = |number: usize, arguments| {
+            scope.spawn(move || {
+                Up::start(number, arguments).map_err(|log| format!("its service is not up\n{log}"))
+            })
+        };
+        let cold = start(0, &cold[..]);
+        let up: Vec<_> = made.iter().enumerate().map(|(number, made)| start(1 + number, made)).collect();
+        let up: Vec<_> = up.into_iter().map(|up| up.join().unwrap()).collect();
+        let cold = cold.join().unwrap().expect("a cold start");
+        let came = |(fault, up): (&&Fault, Result<Up, String>)| up.and_then(|up| came(fault, up, cold.took));
+        faults.iter().zip(up).map(came).collect()
+    })
+}
+
+/// What is asked of a service that is up: that it says so, and is whole.
+fn came(fault: &Fault, mut up: Up, cold: Duration) -> Result<Came, String> {
     if fault.late {
         wait_until("a cold start", LIMIT, || up.log().contains("is started cold").then_some(()))?;
         first_answer(up.port, READY, LIMIT);
@@ -137,8 +216,26 @@ fn run(number: usize, fault: Option<(&Fault, Vec<String>)>) -> Result<Duration, 
     if javas.lines().count() != 1 {
         return Err(format!("there is more than one JVM: {javas}\n{log}"));
     }
-    println!("    {:>5.1} s  {}: {reason}", up.took.as_secs_f64(), fault.name);
-    Ok(up.took)
+    Ok(Came { reason: reason.to_owned(), took: up.took, cold })
+}
+
+/// Whatever engine runs a restore rock, and whoever packed it: its service comes up where its data is gone, and where it is
+/// granted nothing; the container then has Pebble's notice.
+pub fn comes_up(program: &str, app: &str, capabilities: &[&str]) {
+    let granted: Vec<String> = capabilities.iter().map(|name| format!("--cap-add={name}")).collect();
+    let gone: Vec<&str> = granted.iter().map(String::as_str).chain(["--tmpfs=/checkpoint-data"]).collect();
+    for (fault, more) in [("its data is gone", gone), ("it is granted nothing", Vec::new())] {
+        let (name, port) = (format!("xtask-{app}-cold"), free_port().unwrap());
+        let (called, publish) = (format!("--name={name}"), format!("--publish=127.0.0.1:{port}:{PORT}"));
+        let run = ["run", "--detach", "--pull=never", "--cap-drop=all", &called, &publish];
+        let image = format!("localhost/{app}-restorer:0.0.1");
+        runtime(program, &[&run[..], &more, &[&image, "--verbose"]].concat());
+        first_answer(port, READY, LIMIT);
+        let notice = runtime(program, &["exec", &name, "pebble", "notice", "custom", "dev.xtask/cold-start"]);
+        let reason = notice.lines().find_map(|line| line.trim().strip_prefix("reason: "));
+        println!("    {program}, {fault}: {}", reason.unwrap_or_else(|| panic!("{notice}")));
+        runtime(program, &["rm", "--force", &name]);
+    }
 }
 
 /// The filter that restores run under, which the tool takes from the templates.
@@ -168,7 +265,10 @@ fn fallback_is_told_from_a_restore() {
     let detach = ["restore", APP, "--detach", "--publish", &publish];
     let restored = workspace.succeed(&detach);
     restored.assert_says(&["e2e-fallback is back: restored in "]);
+    let status = workspace.succeed(&["status", APP]).stdout;
+    assert!(status.contains(restored.stdout.trim()) && status.contains("restored"), "{status}");
     podman(&["rm", "--force", "--time", "0", restored.stdout.trim()]);
+    workspace.succeed(&["status", APP]).assert_says(&["No container of podman runs localhost/e2e-fallback"]);
 
     refuse_clone3(&workspace);
     let cold = workspace.succeed(&detach);
@@ -176,6 +276,9 @@ fn fallback_is_told_from_a_restore() {
     // Whoever takes it is told the cause, and where the logs are.
     let why = ["\nwhy: ", "[clone3]\n  evidence: line ", "  change:   nothing in app.toml: ", "/logs/"];
     cold.assert_says(&why);
+    let status = workspace.run(&["status", APP]);
+    assert_eq!(status.code, Some(1), "{status}");
+    status.assert_says(&["started cold", "failed (exit code 1)", "1 of 1 were not restored from this pin"]);
     podman(&["rm", "--force", "--time", "0", cold.stdout.trim()]);
     let says = ["was not restored, it was started cold: failed (exit code 1)"];
     for arguments in
@@ -207,8 +310,6 @@ fn fallback() {
     let work = tempfile::Builder::new().prefix(APP).tempdir().unwrap();
     let pristine = work.path().join("pristine");
     unpack(&workspace, &pristine);
-    let again = work.path().join("again");
-    fs::create_dir(&again).unwrap();
     let take = |path: &str, name: &str| {
         let text = format!("cat {path}");
         let target = work.path().join(name);
@@ -223,68 +324,71 @@ fn fallback() {
 
     // Without a fault it is restored, also from the copy of its data that the faults are made in.
     let control = Fault { data: Some(Box::new(|_: &Path| {})), ..Fault::none("no fault") };
-    let up = Up::start(0, &make(&control, &pristine, work.path(), &image));
+    let up =
+        Up::start(0, &make(&control, &pristine, work.path(), &image)).unwrap_or_else(|log| panic!("{log}"));
     assert_eq!(up.notice(), None, "{}", up.log());
     assert!(get(up.port, "/identity").starts_with(&lock.pid.to_string()));
     drop(up);
 
     let faults = faults(APP, &lock, work.path());
     assert!(faults.len() >= 30, "{}", faults.len());
-    // Cold starts of the checkpoint rock in between: both have the same neighbours.
-    let mut queue = VecDeque::new();
-    for (number, fault) in faults.iter().enumerate() {
-        if number % 7 == 0 {
-            queue.push_back((100 + number, None));
+    let (mut all, mut failed) = (Vec::new(), Vec::new());
+    for some in faults.chunks(3) {
+        let some: Vec<&Fault> = some.iter().collect();
+        for (fault, came) in some.iter().zip(side_by_side(&some, &pristine, work.path(), &image)) {
+            match came {
+                Ok(came) => all.push((*fault, came)),
+                Err(why) => failed.push(format!("{}: {why}", fault.name)),
+            }
         }
-        queue.push_back((1 + number, Some(fault)));
     }
-    let (queue, done) = (Mutex::new(queue), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while let Some((number, fault)) = { queue.lock().unwrap().pop_front() } {
-                    let made = fault.map(|fault| (fault, make(fault, &pristine, work.path(), &image)));
-                    let took = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(number, made)))
-                        .unwrap_or_else(|_| Err("its service is not up".to_owned()));
-                    done.lock().unwrap().push((fault.map(|fault| fault.name.clone()), took));
-                }
-            });
-        }
-    });
-    let done = done.into_inner().unwrap();
-    let failed: Vec<String> =
-        done.iter().filter_map(|(name, took)| Some(format!("{name:?}: {}", took.as_ref().err()?))).collect();
-    assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), done.len(), failed.join("\n"));
+    assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), faults.len(), failed.join("\n"));
 
-    // A machine with other work is slow now and fast then: each start is held against the nearest cold one.
-    let nearest = |place: usize| {
-        let colds = done.iter().enumerate().filter(|(_, (name, _))| name.is_none());
-        let (_, (_, took)) = colds.min_by_key(|(other, _)| other.abs_diff(place)).expect("a cold start");
-        *took.as_ref().unwrap()
-    };
-    let mut ratios = Vec::new();
-    for (place, (name, took)) in done.iter().enumerate() {
-        let (Some(name), Ok(took)) = (name, took) else { continue };
-        let mut ratio = took.div_duration_f64(nearest(place));
-        // What is slow because of the fault is slow again, right after a cold start of its own.
-        if ratio >= MOST {
-            println!("  {name}: {ratio:.2} times a cold start; once more");
-            let fault = faults.iter().find(|fault| fault.name == *name).unwrap();
-            let cold = run(200 + place, None).unwrap();
-            let made = make(fault, &pristine, &again, &image);
-            ratio = run(300 + place, Some((fault, made))).unwrap().div_duration_f64(cold);
+    // Four containers on two cores are not each as fast as the other. What is slow because of the fault is slow again.
+    for (fault, came) in &mut all {
+        for _ in 0..AGAIN {
+            if came.ratio() <= GOAL {
+                break;
+            }
+            let mut once_more = side_by_side(&[fault], &pristine, work.path(), &image);
+            let once_more = once_more.remove(0).unwrap_or_else(|why| panic!("{}: {why}", fault.name));
+            println!("  {}: {:.2}, once more {:.2}", fault.name, came.ratio(), once_more.ratio());
+            if once_more.ratio() < came.ratio() {
+                *came = once_more;
+            }
         }
-        ratios.push(ratio);
     }
-    ratios.sort_by(f64::total_cmp);
-    let (median, most) = (ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
+    all.sort_by_key(|(_, came)| came.noticed());
+    println!("| noticed | fault | cold start | up with the fault | ratio |");
+    println!("| --- | --- | ---: | ---: | ---: |");
+    for (fault, came) in &all {
+        let (cold, took) = (came.cold.as_secs_f64(), came.took.as_secs_f64());
+        let title = came.noticed().title();
+        println!("| {title} | {} | {cold:.1} s | {took:.1} s | {:.2} |", fault.name, took / cold);
+    }
+    let mut at_once: Vec<f64> = all
+        .iter()
+        .filter(|(_, came)| came.noticed() == Noticed::AtOnce)
+        .map(|(_, came)| came.ratio())
+        .collect();
+    at_once.sort_by(f64::total_cmp);
+    let median = at_once[at_once.len() / 2];
     println!(
-        "  {} faults, {} services up; to the first 200 {median:.2} times a cold start (median), {most:.2} at most",
+        "  {} faults, {} services up; {} faults are noticed at once: {median:.2} times a cold start (median)",
         faults.len(),
-        ratios.len()
+        all.len(),
+        at_once.len()
     );
-    // The goal is 1.1; the rest is the noise of two containers that start side by side. A fault that is not noticed
-    // waits for limits.restore, which is several cold starts.
-    assert!(median < 1.2, "{median:.2}: {ratios:.2?}");
-    assert!(most < MOST, "{most:.2}: {ratios:.2?}");
+    assert!(at_once.len() >= 30, "{}", at_once.len());
+    assert!(median <= GOAL, "{median:.2}: {at_once:.2?}");
+    for (fault, came) in &all {
+        assert!(
+            came.ratio() <= GOAL,
+            "{}: up after {:.1?}, a cold start beside it after {:.1?}: {}",
+            fault.name,
+            came.took,
+            came.cold,
+            came.reason
+        );
+    }
 }

@@ -11,12 +11,14 @@ use xtask::engine::Engine;
 use xtask::process::{self, Limit};
 use xtask::way::Packer;
 
+use crate::fallback::comes_up;
 use crate::support::{Workspace, docker, ended, get, podman, repository, sample, try_podman, wait_until};
 
 const APP: &str = "e2e-rockcraft";
 const MORE: &str = "[java]\nversion = 17\n\n[http]\n\
     warm-up = [{ path = \"/counter\", method = \"POST\", repeat = 3 }, \"/echo?q=warm\"]\n\
-    verify = [\"/identity\", \"/counter\"]\n";
+    verify = [\"/identity\", \"/counter\"]\n\
+    [restore]\nfallback = \"cold\"\n";
 
 fn toml(engine: &str, more: &str) -> String {
     sample(&format!("{MORE}{more}")).replacen(
@@ -72,6 +74,8 @@ fn a_crac_jvm_in_rocks_that_rockcraft_packs() {
     let (name, port) = workspace.restore();
     assert_eq!(get(port, "/counter"), "3");
     docker(&["rm", "--force", &name]);
+    let granted: Vec<String> = lock.capabilities.restore.iter().map(ToString::to_string).collect();
+    comes_up("podman", APP, &granted.iter().map(String::as_str).collect::<Vec<_>>());
     workspace.set("XTASK_RUNTIME", "podman");
     changed_data_is_not_packed(&workspace);
     rocks_come_out_of_the_pin(&workspace);
@@ -247,6 +251,7 @@ fn criu_in_rocks_that_rockcraft_packs() {
     let status = docker(&["exec", &name, "cat", &format!("/proc/{}/status", lock.pid)]);
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
     docker(&["rm", "--force", &name]);
+    comes_up("docker", APP, &["CHECKPOINT_RESTORE"]);
     // The same rock under podman.
     workspace.set("XTASK_RUNTIME", "podman");
     let (name, port) = workspace.restore();

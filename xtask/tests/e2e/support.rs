@@ -294,7 +294,8 @@ pub fn docker(arguments: &[&str]) -> String {
     runtime("docker", arguments)
 }
 
-fn runtime(program: &str, arguments: &[&str]) -> String {
+/// Runs a container engine, which must succeed.
+pub fn runtime(program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments);
     let limit = Limit::new("the tests' limit for a container engine", Duration::from_secs(90));
@@ -365,7 +366,7 @@ pub fn wait_until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Optio
         if Instant::now() > end {
             return Err(format!("{what}: not within {limit:?}"));
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
