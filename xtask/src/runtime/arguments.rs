@@ -171,6 +171,10 @@ impl ContainerSpec {
         }
         if !self.scratch.is_empty() {
             add("read-only", "true");
+            // podman would have /run and /var/tmp writable all the same, which nobody else does.
+            if kind == Kind::Podman {
+                add("read-only-tmpfs", "false");
+            }
         }
         for folder in &self.scratch {
             add("volume", folder);
@@ -275,8 +279,8 @@ mod tests {
         spec.scratch = vec!["/tmp".into()];
         spec.words = vec!["--verbose".into()];
         let expected = "podman run --rm --pull=never --cap-drop=all --cap-add=CHECKPOINT_RESTORE \
-            --security-opt=seccomp=rocks/shop/seccomp.json --security-opt=no-new-privileges --read-only=true --volume=/tmp \
-            -- localhost/shop-restorer:1 --verbose";
+            --security-opt=seccomp=rocks/shop/seccomp.json --security-opt=no-new-privileges --read-only=true \
+            --read-only-tmpfs=false --volume=/tmp -- localhost/shop-restorer:1 --verbose";
         assert_eq!(spec.by_hand(Kind::Podman), expected);
         spec.mounts = vec![Mount { from: "/a b/$(c)'d".into(), to: "/run/secrets".into(), writable: false }];
         let words = shlex::split(&spec.by_hand(Kind::Podman)).unwrap();
