@@ -223,7 +223,12 @@ fn came(fault: &Fault, mut up: Up, cold: Duration) -> Result<Came, String> {
 /// granted nothing; the container then has Pebble's notice.
 pub fn comes_up(program: &str, app: &str, capabilities: &[&str]) {
     let granted: Vec<String> = capabilities.iter().map(|name| format!("--cap-add={name}")).collect();
-    let gone: Vec<&str> = granted.iter().map(String::as_str).chain(["--tmpfs=/checkpoint-data"]).collect();
+    // podman would copy the image's folder into it.
+    let empty = match program {
+        "podman" => "--tmpfs=/checkpoint-data:notmpcopyup",
+        _ => "--tmpfs=/checkpoint-data",
+    };
+    let gone: Vec<&str> = granted.iter().map(String::as_str).chain([empty]).collect();
     for (fault, more) in [("its data is gone", gone), ("it is granted nothing", Vec::new())] {
         let (name, port) = (format!("xtask-{app}-cold"), free_port().unwrap());
         let (called, publish) = (format!("--name={name}"), format!("--publish=127.0.0.1:{port}:{PORT}"));
