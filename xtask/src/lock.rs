@@ -239,6 +239,11 @@ impl Lock {
     pub fn way(&self) -> Way {
         Way { packer: self.packer.name, engine: self.engine }
     }
+
+    /// What the process has made before the dump, where a restore may have a read-only root: that is what it writes to.
+    pub fn read_only_root(&self) -> Option<&[DataFile]> {
+        (!self.writable_root).then_some(&self.data.files)
+    }
 }
 
 impl Data {

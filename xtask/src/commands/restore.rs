@@ -123,8 +123,8 @@ fn by_hand(session: &Session, app: &App, arguments: &Restore, global: &Global) -
     let kind = session.runtime.unwrap_or(Kind::Podman);
     let mut spec = checkpoint::described(&job, Role::Restore, &super::image_name(app, Role::Restore));
     spec.profile = Some(Path::new("rocks").join(&app.name).join(Role::Restore.folder()).join(SECCOMP));
-    if !lock.writable_root {
-        spec.scratch = render::scratch(app, &lock.data.files);
+    if let Some(made) = lock.read_only_root() {
+        spec.scratch = render::scratch(app, made);
     }
     let own = || Publish { host: Some(app.http.port), ..Publish::anywhere(app.http.port) };
     spec.publish = vec![arguments.publish.clone().unwrap_or_else(own)];

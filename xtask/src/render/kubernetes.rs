@@ -59,6 +59,7 @@ fn profile(app: &App, lock: Option<&Lock>, filter: &str) -> String {
 /// The variables that only kubernetes.yaml has. `filter` is the text of seccomp.json.
 pub fn values(app: &App, lock: Option<&Lock>, filter: &str) -> Value {
     let memory = lock.and_then(|lock| lock.memory.as_ref());
+    let made = lock.and_then(Lock::read_only_root);
     let limits = &app.limits;
     context! {
         profile => profile(app, lock, filter),
@@ -67,7 +68,7 @@ pub fn values(app: &App, lock: Option<&Lock>, filter: &str) -> Value {
         tree => lock.map(|lock| lock.data.tree.to_string()),
         rock => lock.map(|lock| lock.rocks.restore.to_string()),
         node => lock.map(|lock| node(&lock.host)),
-        scratch => lock.filter(|lock| !lock.writable_root).and_then(|lock| scratch(&app.name, &lock.data.files)).map(|Scratch { volumes, copied }| {
+        scratch => made.and_then(|made| scratch(&app.name, made)).map(|Scratch { volumes, copied }| {
             let volume = |(name, path)| context! { name, path };
             context! { volumes => volumes.into_iter().map(volume).collect::<Vec<Value>>(), copied }
         }),

@@ -131,8 +131,8 @@ fn deployment(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<F
     let refused: Vec<&str> = refused.iter().map(|family| family.row().name).collect();
     let refused = refused.join(", ");
     let values = minijinja::context! { container_capabilities => granted, refused, ..values };
-    let scratch =
-        lock.filter(|lock| !lock.writable_root).map_or_else(Vec::new, |lock| scratch(app, &lock.data.files));
+    let made = lock.and_then(Lock::read_only_root);
+    let scratch = made.map_or_else(Vec::new, |made| scratch(app, made));
     let compose = templates.render("compose.yaml.j2", &minijinja::context! { scratch, ..values.clone() })?;
     let own = kubernetes::values(app, lock, &filter);
     let kubernetes = templates.render("kubernetes.yaml.j2", &minijinja::context! { ..own, ..values })?;
