@@ -14,7 +14,7 @@ use xtask::progress::Verbosity;
 use xtask::runtime::Kind;
 use xtask::session::Session;
 
-use crate::fallback::comes_up;
+use crate::fallback_anywhere::comes_up;
 use crate::fresh::send;
 use crate::support::{BUILD, PORT, Workspace, docker, get, podman, repository, sample, wait_until};
 

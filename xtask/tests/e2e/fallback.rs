@@ -9,18 +9,17 @@ use xtask::store::Store;
 
 use crate::fallback_faults::{Fault, faults, library, without_clone3};
 use crate::support::{
-    PORT, Workspace, first_answer, fixture, get, podman, repository, runtime, sample_from, try_podman,
-    wait_until,
+    PORT, Workspace, first_answer, fixture, get, podman, repository, sample_from, try_podman, wait_until,
 };
 
 const APP: &str = "e2e-fallback";
-const READY: &str = "/actuator/health";
+pub const READY: &str = "/actuator/health";
 /// No service may take longer than so many cold starts, and what its fault must be waited for.
 const GOAL: f64 = 1.1;
 /// How often a fault that took longer is tried again.
 const AGAIN: usize = 3;
 /// The tests' limit for one start.
-const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// With the archive of classes, and without the second compiler: it is started a hundred times.
 fn toml(fallback: &str) -> String {
@@ -217,30 +216,6 @@ fn came(fault: &Fault, mut up: Up, cold: Duration) -> Result<Came, String> {
         return Err(format!("there is more than one JVM: {javas}\n{log}"));
     }
     Ok(Came { reason: reason.to_owned(), took: up.took, cold })
-}
-
-/// Whatever engine runs a restore rock, and whoever packed it: its service comes up where its data is gone, and where it is
-/// granted nothing; the container then has Pebble's notice.
-pub fn comes_up(program: &str, app: &str, capabilities: &[&str]) {
-    let granted: Vec<String> = capabilities.iter().map(|name| format!("--cap-add={name}")).collect();
-    // podman would copy the image's folder into it.
-    let empty = match program {
-        "podman" => "--tmpfs=/checkpoint-data:notmpcopyup",
-        _ => "--tmpfs=/checkpoint-data",
-    };
-    let gone: Vec<&str> = granted.iter().map(String::as_str).chain([empty]).collect();
-    for (fault, more) in [("its data is gone", gone), ("it is granted nothing", Vec::new())] {
-        let (name, port) = (format!("xtask-{app}-cold"), free_port().unwrap());
-        let (called, publish) = (format!("--name={name}"), format!("--publish=127.0.0.1:{port}:{PORT}"));
-        let run = ["run", "--detach", "--pull=never", "--cap-drop=all", &called, &publish];
-        let image = format!("localhost/{app}-restorer:0.0.1");
-        runtime(program, &[&run[..], &more, &[&image, "--verbose"]].concat());
-        first_answer(port, READY, LIMIT);
-        let notice = runtime(program, &["exec", &name, "pebble", "notice", "custom", "dev.xtask/cold-start"]);
-        let reason = notice.lines().find_map(|line| line.trim().strip_prefix("reason: "));
-        println!("    {program}, {fault}: {}", reason.unwrap_or_else(|| panic!("{notice}")));
-        runtime(program, &["rm", "--force", &name]);
-    }
 }
 
 /// The filter that restores run under, which the tool takes from the templates.

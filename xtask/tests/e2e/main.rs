@@ -11,6 +11,7 @@ mod docker;
 mod elsewhere;
 mod explanations;
 mod fallback;
+mod fallback_anywhere;
 mod fallback_faults;
 mod faults;
 mod fleet;

@@ -11,7 +11,7 @@ use xtask::engine::Engine;
 use xtask::process::{self, Limit};
 use xtask::way::Packer;
 
-use crate::fallback::comes_up;
+use crate::fallback_anywhere::comes_up;
 use crate::support::{Workspace, docker, ended, get, podman, repository, sample, try_podman, wait_until};
 
 const APP: &str = "e2e-rockcraft";
