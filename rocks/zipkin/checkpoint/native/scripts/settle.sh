@@ -3,7 +3,8 @@
 #
 # Makes the application small before its dump, where `checkpoint.sh` runs it. Whoever can ask the application something
 # runs it once before that and asks then: a collection arms every compiled method anew, and the next request pays for
-# it. Better one before the dump than the first one after the restore. The dump then collects no more.
+# it. Better one before the dump than the first one after the restore. The dump then collects no more, unless that arms
+# nothing (before JDK 20).
 set -eu
 
 run=/run/zipkin
