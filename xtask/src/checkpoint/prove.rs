@@ -47,8 +47,18 @@ pub struct Running<'a> {
 /// Starts the restore rock `image`, whose dumped JVM had the PID `pid`, and waits for the first correct answer. An
 /// application that was started cold in place of the restore is an error.
 pub fn start_restored<'a>(job: &Job<'_>, runtime: &'a Runtime, image: &str, pid: u32) -> Result<Running<'a>> {
+    restored(job, runtime, image, pid, Outside::default())
+}
+
+fn restored<'a>(
+    job: &Job<'_>,
+    runtime: &'a Runtime,
+    image: &str,
+    pid: u32,
+    outside: Outside,
+) -> Result<Running<'a>> {
     let limit = Limit::new("limits.restore", job.app.limits.restore);
-    let running = start_within(job, runtime, image, pid, Outside::default(), &limit)?;
+    let running = start_within(job, runtime, image, pid, outside, &limit)?;
     must_be_restored(job, &running.container, &running.came_up)?;
     Ok(running)
 }
@@ -179,33 +189,22 @@ pub fn prove(
     }
     starts.sort_by_key(|start| start.alone);
     let memory = memory.into_iter().max_by_key(|memory| memory.rss).context("a proof")?;
-    let read_only = !scratch.is_empty() && proven_read_only(job, runtime, image, pid, answers, scratch)?;
+    let read_only = !scratch.is_empty() && {
+        let outside = Outside { scratch, ..Outside::default() };
+        let came_back = restored(job, runtime, image, pid, outside)
+            .and_then(|running| prove_same(app, &running.client, answers));
+        works_read_only(job, came_back)?
+    };
     Ok(Proven { start: starts[PROOFS / 2], memory, read_only })
 }
 
-fn proven_read_only(
-    job: &Job<'_>,
-    runtime: &Runtime,
-    image: &str,
-    pid: u32,
-    answers: &[Digest],
-    scratch: Vec<String>,
-) -> Result<bool> {
-    let Job { session, app, .. } = *job;
-    let limit = Limit::new("limits.restore", app.limits.restore);
-    let outside = Outside { scratch, ..Outside::default() };
-    let proven = start_within(job, runtime, image, pid, outside, &limit).and_then(|running| {
-        must_be_restored(job, &running.container, &running.came_up)?;
-        prove_same(app, &running.client, answers)
-    });
-    match proven {
+/// What the trial on a read-only root says: that it failed is no error, but a root that must be writable.
+fn works_read_only(job: &Job<'_>, came_back: Result<()>) -> Result<bool> {
+    match came_back {
         Err(error) if interrupt::received().is_some() => Err(error),
         Err(error) => {
-            session.progress.say(&format!(
-                "{} does not work on a read-only root: {}",
-                app.name,
-                causes(&error)
-            ));
+            let why = causes(&error);
+            job.session.progress.say(&format!("{} does not work on a read-only root: {why}", job.app.name));
             Ok(false)
         }
         Ok(()) => Ok(true),
