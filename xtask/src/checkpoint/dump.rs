@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
 
-use super::footprint::max_heap;
 use super::life::{Life, with_running};
 use super::{Dumped, collect, dump_service};
 use crate::app::Memory;
@@ -30,17 +29,16 @@ pub fn dump(job: &Job<'_>, runtime: &Runtime, image: &str, jar: Option<&Jar>) ->
     let Job { session, app, way, .. } = *job;
     with_running(job, runtime, image, &[], |life| {
         life.warm_up()?;
-        if let Some(script) = way.engine.settles() {
-            life.settle(script)?;
-        }
-        let max_heap = life.max_heap()?;
+        let max_heap = match way.engine.settles() {
+            Some(script) => life.settle(script)?,
+            None => None,
+        };
         let answers = verify(life).context("http.verify, before the dump")?;
         let jar = match jar {
             Some(jar) => jar.clone(),
             None => life.jar(&session.store).context("the jar could not be collected")?,
         };
-        let (pid, froze) = life.dump()?;
-        let mapped = life.mapped().context("the list of mapped files")?;
+        let (pid, froze, mapped) = life.dump()?;
         let files = collect::collect(&session.store, life.container, &app.name, way.engine.required(app))?;
         let files = match (way.engine, app.checkpoint.memory) {
             (Engine::Criu, Memory::Mapped) => {
@@ -82,18 +80,11 @@ fn remap(session: &Session, files: Vec<DataFile>, jvm: Option<&memory::Jvm>) -> 
 }
 
 impl Life<'_> {
-    /// Dumps the application, which ends it; the files stay in its container. Its PID, and how long it was frozen until
-    /// it was killed.
-    pub fn dump(&self) -> Result<(u32, Duration)> {
+    /// Dumps the application, which ends it; the files stay in its container. Its PID, how long it was frozen until it was
+    /// killed, and the files that it had mapped.
+    pub fn dump(&self) -> Result<(u32, Duration, Vec<MappedFile>)> {
         self.trigger()?;
         self.wait_for_dump()
-    }
-
-    /// The largest heap that the JVM will make, where `settle.sh` has asked it.
-    fn max_heap(&self) -> Result<Option<u64>> {
-        let file = format!("/run/{}/jcmd.log", self.app.name);
-        let ran = self.container.exec(&["cat", &file], &Limit::quick())?;
-        Ok(max_heap(&ran.stdout))
     }
 
     /// The jar that runs, out of its container.
@@ -116,13 +107,6 @@ impl Life<'_> {
         Some(memory::Jvm { path: file.path.clone(), library: library.ok()? })
     }
 
-    /// What the dump wrote down of the files that the process had mapped.
-    fn mapped(&self) -> Result<Vec<MappedFile>> {
-        let file = format!("/run/{}/mapped", self.app.name);
-        let ran = self.container.exec(&["cat", &file], &Limit::quick())?;
-        parse_sums(&ran.stdout)
-    }
-
     /// Starts the service that dumps, as a person would by hand. Pebble calls a service that ends within a
     /// second a failure, so its word is not asked: the dump's own is.
     fn trigger(&self) -> Result<()> {
@@ -137,19 +121,21 @@ impl Life<'_> {
     }
 
     /// Waits until the dump says that every file is there; that the JVM is dead says nothing.
-    fn wait_for_dump(&self) -> Result<(u32, Duration)> {
-        let file = format!("/run/{}/dump", self.app.name);
+    fn wait_for_dump(&self) -> Result<(u32, Duration, Vec<MappedFile>)> {
+        let folder = format!("/run/{}", self.app.name);
         let limit = Limit::new("limits.dump", self.app.limits.dump);
-        let script = "until [ -e \"$0\" ]; do sleep 0.05; done; cat \"$0\"";
+        let script =
+            "cd \"$0\" && until [ -e dump ]; do sleep 0.05; done; cat dump; [ ! -e mapped ] || cat mapped";
         let ran = self
             .container
-            .exec(&["sh", "-c", script, &file], &limit)
+            .exec(&["sh", "-c", script, &folder], &limit)
             .context("waiting for a complete dump")?;
-        let said = ran.stdout.trim();
+        let (said, mapped) = ran.stdout.split_once('\n').unwrap_or((&ran.stdout, ""));
         match said.split_once(' ') {
             Some(("complete", numbers)) => {
                 let (pid, millis) = numbers.split_once(' ').context("the dump names PID and milliseconds")?;
-                Ok((pid.parse()?, Duration::from_millis(millis.parse()?)))
+                let mapped = parse_sums(mapped).context("the list of mapped files")?;
+                Ok((pid.parse()?, Duration::from_millis(millis.parse()?), mapped))
             }
             Some(("failed", reason)) => bail!("the dump failed: {reason}"),
             _ => bail!("the dump says neither `complete` nor `failed` but {said:?} ({})", ran.stderr.trim()),

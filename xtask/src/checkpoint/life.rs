@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, ensure};
 
 use super::collect::{FILE_LIMIT, read_file};
+use super::footprint::max_heap;
 use super::{Log, Start, failed};
 use crate::app::{App, Request};
 use crate::diagnostic::causes;
@@ -160,10 +161,16 @@ impl Life<'_> {
 
     /// Makes the application small, and then warm once more: after a collection the next request of each kind pays
     /// for what the collection did to compiled code, and that is to be paid before the dump (Zipkin: 200 ms from its
-    /// container's start to the first answer without it, 167 ms with it).
-    pub fn settle(&self, script: &str) -> Result<()> {
+    /// container's start to the first answer without it, 167 ms with it). Returns the largest heap that the JVM will make,
+    /// where it says so.
+    pub fn settle(&self, script: &str) -> Result<Option<u64>> {
         let limit = Limit::new("limits.dump", self.app.limits.dump);
-        let ran = self.container.exec(&[script], &limit).context("the application cannot be made small")?;
+        // Every call of the engine takes a fifth of a second.
+        let said = format!("/run/{}/jcmd.log", self.app.name);
+        let ran = self
+            .container
+            .exec(&["sh", "-c", "\"$0\" && cat \"$1\"", script, &said], &limit)
+            .context("the application cannot be made small")?;
         ensure!(ran.status.success(), "{script} failed: {}{}", ran.stdout.trim(), ran.stderr.trim());
         let ready = get(&self.app.http.ready);
         // What only asks, and so can be asked again without another answer.
@@ -175,7 +182,7 @@ impl Life<'_> {
                 self.expect(&self.client, request).context("a request after the collection failed")?;
             }
         }
-        Ok(())
+        Ok(max_heap(&ran.stdout))
     }
 
     /// Sends a request whose answer is expected. A connection that breaks says little; that the application ended

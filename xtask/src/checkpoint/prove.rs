@@ -129,7 +129,7 @@ fn first_error(container: &Container<'_>, app: &str) -> String {
     }
 }
 
-/// How often a checkpoint is restored before it is pinned: one restore may be luck, and one time is noise.
+/// How often a checkpoint comes back before it is pinned: one restore may be luck, and one time is noise.
 const PROOFS: usize = 3;
 
 /// Whether every answer is the one given before the dump.
@@ -150,7 +150,7 @@ pub fn prove_same(app: &App, client: &Client, answers: &[Digest]) -> Result<()> 
 /// What the proof has shown.
 #[derive(Debug, Clone, Copy)]
 pub struct Proven {
-    /// The median of the times.
+    /// How long it took with a root that can be written, the slower of two and the second of three.
     pub start: Start,
     /// The most that the process has had in memory.
     pub memory: Memory,
@@ -158,8 +158,18 @@ pub struct Proven {
     pub read_only: bool,
 }
 
-/// Restores and compares, several times: the PID is the old one, and every answer is the one given before the dump. Once
-/// more on a read-only root, where what may be written to is no more than `scratch`, unless that is empty.
+/// The dump that has to prove itself.
+struct Proof<'a> {
+    job: &'a Job<'a>,
+    runtime: &'a Runtime,
+    image: &'a str,
+    pid: u32,
+    answers: &'a [Digest],
+}
+
+/// Restores and compares until it has come back three times: the PID is the old one, and every answer is the one given
+/// before the dump. One of them is on a read-only root, where what may be written to is no more than `scratch`, unless that
+/// is empty; what does not work there has to come back once more without.
 pub fn prove(
     job: &Job<'_>,
     runtime: &Runtime,
@@ -168,45 +178,58 @@ pub fn prove(
     answers: &[Digest],
     scratch: Vec<String>,
 ) -> Result<Proven> {
-    let Job { session, app, .. } = *job;
-    let mut starts = Vec::new();
-    let mut memory = Vec::new();
-    for _ in 0..PROOFS {
-        let running = start_restored(job, runtime, image, pid)?;
-        prove_same(app, &running.client, answers).map_err(|error| match interrupt::received() {
-            Some(_) => error,
-            None => {
-                failed(job, Role::Restore, &running.container, &causes(&error), &running.container.tail())
-            }
-        })?;
-        session.progress.say(&format!(
-            "{} is back after {}",
-            app.name,
-            crate::progress::seconds(running.start.alone)
-        ));
-        starts.push(running.start);
-        memory.push(footprint(&running.container, pid)?);
+    let proof = Proof { job, runtime, image, pid, answers };
+    // With a root that can be written first: what is wrong with the dump itself is not to be blamed on the root.
+    let mut came_back = vec![proof.writable()?];
+    let read_only = !scratch.is_empty() && proof.read_only(scratch)?;
+    while came_back.len() + usize::from(read_only) < PROOFS {
+        came_back.push(proof.writable()?);
     }
-    starts.sort_by_key(|start| start.alone);
-    let memory = memory.into_iter().max_by_key(|memory| memory.rss).context("a proof")?;
-    let read_only = !scratch.is_empty() && {
-        let outside = Outside { scratch, ..Outside::default() };
-        let came_back = restored(job, runtime, image, pid, outside)
-            .and_then(|running| prove_same(app, &running.client, answers));
-        works_read_only(job, came_back)?
-    };
-    Ok(Proven { start: starts[PROOFS / 2], memory, read_only })
+    came_back.sort_by_key(|(start, _)| start.alone);
+    let (start, _) = came_back[came_back.len() / 2];
+    let memory = came_back.iter().map(|(_, memory)| *memory).max_by_key(|memory| memory.rss);
+    Ok(Proven { start, memory: memory.context("a proof")?, read_only })
 }
 
-/// What the trial on a read-only root says: that it failed is no error, but a root that must be writable.
-fn works_read_only(job: &Job<'_>, came_back: Result<()>) -> Result<bool> {
-    match came_back {
-        Err(error) if interrupt::received().is_some() => Err(error),
-        Err(error) => {
-            let why = causes(&error);
-            job.session.progress.say(&format!("{} does not work on a read-only root: {why}", job.app.name));
-            Ok(false)
+impl<'a> Proof<'a> {
+    fn restored(&self, outside: Outside) -> Result<Running<'a>> {
+        restored(self.job, self.runtime, self.image, self.pid, outside)
+    }
+
+    fn say(&self, running: &Running<'_>, on: &str) {
+        let took = crate::progress::seconds(running.start.alone);
+        self.job.session.progress.say(&format!("{} is back after {took}{on}", self.job.app.name));
+    }
+
+    fn writable(&self) -> Result<(Start, Memory)> {
+        let running = self.restored(Outside::default())?;
+        let container = &running.container;
+        prove_same(self.job.app, &running.client, self.answers).map_err(
+            |error| match interrupt::received() {
+                Some(_) => error,
+                None => failed(self.job, Role::Restore, container, &causes(&error), &container.tail()),
+            },
+        )?;
+        self.say(&running, "");
+        Ok((running.start, footprint(container, self.pid)?))
+    }
+
+    /// Whether it comes back on a read-only root: that it does not is no error, but a root that must be writable.
+    fn read_only(&self, scratch: Vec<String>) -> Result<bool> {
+        let Job { session, app, .. } = *self.job;
+        let came_back = self.restored(Outside { scratch, ..Outside::default() }).and_then(|running| {
+            prove_same(app, &running.client, self.answers)?;
+            self.say(&running, " on a read-only root");
+            Ok(())
+        });
+        match came_back {
+            Err(error) if interrupt::received().is_some() => Err(error),
+            Err(error) => {
+                let why = causes(&error);
+                session.progress.say(&format!("{} does not work on a read-only root: {why}", app.name));
+                Ok(false)
+            }
+            Ok(()) => Ok(true),
         }
-        Ok(()) => Ok(true),
     }
 }

@@ -1,0 +1,112 @@
+//! `settle.sh`, with stubs for Java and setpriv: before the dump it waits for HotSpot's periodic thread to wake up, and no
+//! longer than that thread needs.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+mod support {
+    pub mod apps;
+    pub mod script;
+}
+
+use support::apps::{ZIPKIN, app, rendered};
+use support::script::{bash, output, program, spawn, stubs};
+
+/// Writes down what jcmd is told.
+const JAVA: &str = "#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\ncat \"$1\" >\"${0%/*}/told\"\n";
+
+/// settle.sh of Zipkin, with the folders and programs of a rock below `stubs`.
+struct Settle {
+    stubs: TempDir,
+    text: String,
+}
+
+impl Settle {
+    fn new(toml: &str) -> Settle {
+        let stubs = stubs(JAVA);
+        let folder = stubs.path().display().to_string();
+        let rendered = rendered(&app("zipkin", toml));
+        let script = &rendered[Path::new("checkpoint/scripts/settle.sh")];
+        let mut text = String::from_utf8(script.bytes.clone()).unwrap();
+        for (from, to) in [("/run/zipkin", "/run"), ("/usr/bin/java", "/java")] {
+            assert!(text.contains(from), "{from} is not in\n{text}");
+            text = text.replace(from, &format!("{folder}{to}"));
+        }
+        Settle { stubs, text }
+    }
+
+    /// Runs it for the process `pid`; how long that took, and what jcmd was told.
+    fn run(&self, pid: u32) -> (Duration, String) {
+        let folder = self.stubs.path();
+        fs::write(folder.join("run/jvm.pid"), format!("{pid}\n")).unwrap();
+        let began = Instant::now();
+        let ran = output(bash(folder).args(["-c", &self.text]));
+        let took = began.elapsed();
+        assert!(ran.status.success() && ran.stderr.is_empty(), "{}", String::from_utf8_lossy(&ran.stderr));
+        (took, fs::read_to_string(folder.join("told")).unwrap())
+    }
+}
+
+/// A process with the name of HotSpot's periodic thread, which sleeps as this says.
+struct Jvm(Child);
+
+impl Jvm {
+    fn new(comm: &str, sleeps: &str) -> Jvm {
+        let script = format!("printf '%s' '{comm}' >/proc/self/comm; {sleeps}; sleep 60");
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).stdin(Stdio::null());
+        Jvm(spawn(&mut command))
+    }
+}
+
+impl Drop for Jvm {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The seconds it waits, from when it was settled first, for a JVM whose thread of that name sleeps so.
+fn check(comm: &str, sleeps: &str, expected: std::ops::Range<f64>) {
+    let settle = Settle::new(ZIPKIN);
+    let jvm = Jvm::new(comm, sleeps);
+    let pid = jvm.0.id();
+    let (_, told) = settle.run(pid);
+    assert_eq!(told, "GC.run\nGC.run\nSystem.trim_native_heap\nVM.flags\n");
+    let (took, told) = settle.run(pid);
+    assert_eq!(told, "System.trim_native_heap\n");
+    assert!(expected.contains(&took.as_secs_f64()), "{comm}, {sleeps}: waited {took:?}, not {expected:?}");
+}
+
+#[test]
+fn it_waits_for_the_periodic_thread() {
+    // bash waits for each of its sleeps, and wakes up when it ends.
+    check("VM Periodic Tas", "for _ in {1..30}; do sleep 2; done", 0.3..4.5);
+}
+
+#[test]
+fn it_waits_no_longer_than_the_thread_sleeps() {
+    check("VM Periodic Tas", ":", 4.5..9.0);
+}
+
+#[test]
+fn a_thread_with_other_work_says_nothing() {
+    check("VM Periodic Tas", "for _ in {1..1000}; do sleep 0.05; done", 4.5..9.0);
+}
+
+#[test]
+fn a_jvm_without_such_a_thread_is_waited_for() {
+    check("VM Thread", "for _ in {1..30}; do sleep 1; done", 4.5..9.0);
+}
+
+#[test]
+fn before_jdk_20_it_collects_once_more() {
+    let settle = Settle::new(&format!("{ZIPKIN}java.version = 17\n"));
+    let jvm = Jvm::new("VM Periodic Tas", "for _ in {1..30}; do sleep 1; done");
+    settle.run(jvm.0.id());
+    assert_eq!(settle.run(jvm.0.id()).1, "GC.run\nSystem.trim_native_heap\n");
+}
