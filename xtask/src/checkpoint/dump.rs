@@ -66,15 +66,16 @@ fn remap(session: &Session, files: Vec<DataFile>, jvm: Option<&memory::Jvm>) -> 
         ));
         return Ok(files);
     }
-    let memory::Remapped { files, mapped, read, dropped, unused } =
+    let memory::Remapped { files, mapped, read, dropped, heap, stacks } =
         memory::remap(&session.store, files, jvm)?;
     session.progress.say(&format!(
-        "of the dumped memory {} will be mapped and {} read at a restore; left out are {} of zeros and {} of Java heap \
-         that is not in use",
+        "of the dumped memory {} will be mapped and {} read at a restore; left out are {} of zeros, {} of Java heap \
+         and {} of stacks that are not in use",
         ByteSize(mapped),
         ByteSize(read),
-        ByteSize(dropped - unused),
-        ByteSize(unused)
+        ByteSize(dropped.saturating_sub(heap + stacks)),
+        ByteSize(heap),
+        ByteSize(stacks)
     ));
     Ok(files)
 }

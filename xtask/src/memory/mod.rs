@@ -13,6 +13,7 @@ mod kinds;
 #[cfg(test)]
 pub(crate) mod made;
 mod remap;
+mod stacks;
 #[cfg(test)]
 mod tests;
 mod whole;

@@ -7,7 +7,7 @@
 //! restores any library. All restores of a host share what they have not written to.
 //!
 //! Pages of zeros are dropped on the way: private anonymous memory that is not there reads as zeros. So are those that the
-//! Java heap does not use ([`heap`]).
+//! Java heap ([`heap`]) and threads' stacks ([`stacks`]) do not use.
 //!
 //! What a JVM and its C library do with memory holds for a private mapping of a file too: they never count on
 //! `MADV_DONTNEED` to give zeros (HotSpot maps anew, glibc clears), and the rest of mmap(2) makes no difference. Other
@@ -21,9 +21,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
-use super::heap;
 use super::images::{self, AS_DUMPED, FILES_MAGIC, FOLDER, Images, MM_MAGIC, PAGEMAP_MAGIC};
 use super::wire::{Field, Value, fields, message, number, with_numbers};
+use super::{heap, stacks};
 use crate::lock::DataFile;
 use crate::store::{Store, StoreWriter};
 use pages::Dumped;
@@ -67,10 +67,12 @@ pub struct Remapped {
     pub mapped: u64,
     /// In CRIU's own images still: short runs, stacks, memory that is shared.
     pub read: u64,
-    /// Zeros, and what the Java heap does not use, that are no longer there.
+    /// Zeros, and what the Java heap and stacks do not use, that are no longer there.
     pub dropped: u64,
     /// Of `dropped`, what the Java heap does not use.
-    pub unused: u64,
+    pub heap: u64,
+    /// Of `dropped`, what threads' stacks do not use.
+    pub stacks: u64,
 }
 
 /// The JVM that a dumped process ran.
@@ -101,12 +103,13 @@ pub fn counts_on_zeros(store: &Store, files: &[DataFile]) -> Result<Option<Strin
     Ok(paths.find(is_one).cloned())
 }
 
-/// Moves what can be mapped out of the images of a dump that the store has. What the heap of its `jvm` does not use is left
-/// out.
+/// Moves what can be mapped out of the images of a dump that the store has. What the heap of its `jvm` and its threads'
+/// stacks do not use is left out.
 ///
 /// # Errors
 /// Where an image is missing or cannot be understood, or the store cannot be written to.
 pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Result<Remapped> {
+    let processes = Images::read(store, &files)?.processes;
     let images: BTreeMap<String, DataFile> =
         images::named(&files).map(|(name, file)| (name.to_owned(), file.clone())).collect();
     let read = |name: &str, magic| -> Result<Vec<Vec<u8>>> {
@@ -117,8 +120,9 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Resu
     let pids = images.keys().filter_map(|name| name.strip_prefix("mm-")?.strip_suffix(".img"));
     let mut memory = Memory { file: 1 + highest(&listed)?, out: store.writer()?, offset: 0 };
     let mut new = Vec::new();
-    let (mut kept, mut dropped, mut unused) = (0, 0, 0);
-    for pid in pids {
+    let (mut kept, mut dropped, mut heap, mut stacks) = (0, 0, 0, 0);
+    // Both in the order of the images' names.
+    for (pid, told) in pids.zip(&processes) {
         let (mm, pagemap) = (format!("mm-{pid}.img"), format!("pagemap-{pid}.img"));
         let maps = read(&pagemap, PAGEMAP_MAGIC)?;
         let head = maps.first().with_context(|| format!("{pagemap} is empty"))?;
@@ -136,8 +140,9 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Resu
             && let Some(view) = View::new(&dumped, &process, number, &jvm.library)?
             && let Some(ranges) = heap::unused(&view, &jvm.library, view.start())
         {
-            unused += dumped.forget(&ranges);
+            heap += dumped.forget(&ranges);
         }
+        stacks += dumped.forget(&stacks::unused(&told.mappings, &told.stack_pointers));
         let process = dumped.remap(&process, &mut memory).with_context(|| mm.clone())?;
         let mut out = store.writer()?;
         let entries = dumped.keep(&mut out)?;
@@ -170,7 +175,7 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Resu
         (file.sha256, file.size) = (Some(digest), size);
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Remapped { files, mapped, read: kept, dropped, unused })
+    Ok(Remapped { files, mapped, read: kept, dropped, heap, stacks })
 }
 
 /// The highest number of a file in `files.img`.

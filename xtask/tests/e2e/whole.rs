@@ -70,7 +70,7 @@ fn from_git_to_a_restored_process() {
 
 fn checkpoint_pins(workspace: &Workspace, commit: &str) {
     let output = workspace.checkpoint(&[]);
-    output.assert_says(&["of Java heap that is not in use"]);
+    output.assert_says(&["of Java heap and ", " of stacks that are not in use"]);
     assert!(
         !format!("{output}").contains("and 0 B of Java heap"),
         "the JVM's spaces were not found\n{output}"

@@ -15,6 +15,7 @@ const NONE: u64 = 0;
 #[derive(Debug, Clone)]
 struct Made {
     start: u64,
+    protection: u64,
     status: u64,
     flags: u64,
     advice: u64,
@@ -29,7 +30,7 @@ impl Made {
     fn new(start: u64, status: u64, pages: &[(Option<u8>, usize)]) -> Made {
         let pages = pages.iter().flat_map(|(page, times)| vec![*page; *times]).collect();
         let flags = if status == OF_FILE { 2 } else { 0x22 };
-        Made { start, status, flags, advice: 0, pages }
+        Made { start, protection: 3, status, flags, advice: 0, pages }
     }
 
     fn end(&self) -> u64 {
@@ -38,7 +39,7 @@ impl Made {
 
     fn fields(&self) -> Vec<Field> {
         // Its file's offset, its file, what CRIU keeps beside it.
-        let all = [self.start, self.end(), 5 * SIZE, 1, 3, self.flags, self.status];
+        let all = [self.start, self.end(), 5 * SIZE, 1, self.protection, self.flags, self.status];
         let mut fields: Vec<Field> = (1..).zip(all).map(|(number, value)| field(number, value)).collect();
         fields.extend([field(8, u64::MAX), field(9, self.advice), field(77, 7)]);
         fields
@@ -205,6 +206,23 @@ fn long_runs_are_mapped_and_zeros_dropped() {
     check(&[Made::new(at, NONE, &[(None, 4)])], [0, 0, 0]);
     let two = [Made::new(at, ANON, &[(a, 20)]), Made::new(at + 0x10_0000, OF_FILE, &[(a, 30), (None, 2)])];
     check(&two, [50, 0, 0]);
+}
+
+#[test]
+fn what_lies_below_a_stack_pointer_is_dropped() {
+    // As the images of `dump` have it, of a thread in the ninth page of its stack.
+    let (stack, pointer) = (0x7f10_0000_0000, 0x7f10_0000_8000);
+    let guard = Made { protection: 0, ..Made::new(stack - 4 * SIZE, ANON, &[(None, 4)]) };
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let files = stored(&store, &images_of(&[guard, Made::new(stack, ANON, &[(Some(7), 40)])]));
+    let mut before = Restored { store: &store, files: &files }.memory();
+    let remapped = remap(&store, files.clone(), None).unwrap();
+    let Remapped { mapped, read, dropped, stacks, .. } = remapped;
+    // The red zone is a part of the eighth page.
+    assert_eq!([mapped, read, dropped, stacks].map(|bytes| bytes / SIZE), [33, 0, 7, 7]);
+    before.range_mut(stack..pointer - SIZE).for_each(|(_, (_, content))| *content = Content::Bytes(0));
+    assert_eq!(Restored { store: &store, files: &remapped.files }.memory(), before);
 }
 
 #[test]
