@@ -22,7 +22,7 @@ use super::images;
 const WRITABLE: u32 = 1 << 1;
 const EXECUTABLE: u32 = 1 << 2;
 /// mmap(2)'s, as Linux has them on x86-64 and arm64.
-const MAP_GROWSDOWN: u32 = 0x100;
+pub(super) const MAP_GROWSDOWN: u32 = 0x100;
 const MAP_NORESERVE: u32 = 0x4000;
 /// CRIU's (`VMA_…`, `VMA_AREA_…`).
 const HEAP: u32 = 1 << 5;

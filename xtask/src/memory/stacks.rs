@@ -13,14 +13,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::images::Mapping;
+use super::kinds::MAP_GROWSDOWN;
 
 /// Bytes below the stack pointer that belong to the function that runs (System V ABI for x86-64, "The Stack Frame"; there
 /// are none on arm64).
 const RED_ZONE: u64 = 128;
 /// CRIU's `VMA_AREA_REGULAR | VMA_ANON_PRIVATE`: plain memory of the process's own.
 const PLAIN: u32 = 1 << 0 | 1 << 9;
-/// mmap(2)'s.
-const MAP_GROWSDOWN: u32 = 0x100;
 
 /// Addresses below the stack pointers, each from where its stack can end.
 pub(super) fn unused(mappings: &[Mapping], stack_pointers: &[u64]) -> Vec<Range<u64>> {
@@ -30,14 +29,13 @@ pub(super) fn unused(mappings: &[Mapping], stack_pointers: &[u64]) -> Vec<Range<
     for pointer in stack_pointers {
         let after = sorted.partition_point(|mapping| mapping.start <= *pointer);
         let next = sorted.get(after);
-        let is_guard = |before: &Mapping, stack: &Mapping| {
-            before.end == stack.start && before.status == PLAIN && before.protection == 0
-        };
-        if let Some([before, stack]) = after.checked_sub(2).and_then(|from| sorted.get(from..after))
+        if let Some([guard, stack]) = after.checked_sub(2).and_then(|from| sorted.get(from..after))
             && *pointer < stack.end
             && stack.status == PLAIN
             && stack.flags & MAP_GROWSDOWN == 0
-            && is_guard(before, stack)
+            && guard.end == stack.start
+            && guard.status == PLAIN
+            && guard.protection == 0
             // Linux knows no overlap but that of a part that may not be touched.
             && next.is_none_or(|next| stack.end <= next.start)
         {
