@@ -44,5 +44,6 @@ pub mod traces;
 pub mod uptime;
 pub mod verify;
 pub mod way;
+mod wire;
 mod workers;
 pub mod workspace;

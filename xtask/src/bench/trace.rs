@@ -6,7 +6,8 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use prost::Message;
+
+use crate::wire::{all, fields, numbers};
 
 /// What begins CRIU's service images, and the statistics among them.
 const SERVICE_MAGIC: u32 = 0x5510_5940;
@@ -21,21 +22,12 @@ const CRIU_STAGES: [&str; 4] = [
 ];
 
 /// `restore_stats_entry`.
-#[derive(Clone, PartialEq, Message)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CriuStats {
     /// Microseconds from the fork of the first task to the last one that runs.
-    #[prost(uint32, tag = "4")]
     pub restore_micros: u32,
     /// Pages that were read.
-    #[prost(uint64, tag = "5")]
     pub pages: u64,
-}
-
-/// `stats_entry`.
-#[derive(Clone, PartialEq, Message)]
-struct StatsEntry {
-    #[prost(message, optional, tag = "2")]
-    restore: Option<CriuStats>,
 }
 
 impl CriuStats {
@@ -46,8 +38,11 @@ impl CriuStats {
             bytes.strip_prefix(head.as_slice()).context("it does not begin as CRIU's statistics do")?;
         let (length, message) = rest.split_first_chunk::<4>().context("it is cut off")?;
         ensure!(u32::from_le_bytes(*length) as usize == message.len(), "its length is not what it says");
-        let entry = StatsEntry::decode(message).context("it cannot be read")?;
-        entry.restore.context("it is not of a restore")
+        let entry = fields(message).context("it cannot be read")?;
+        let restore = all(&entry, 2).next().context("it is not of a restore")?;
+        let [restore_micros, pages] = numbers(&fields(restore).context("it cannot be read")?, [4, 5]);
+        // Of the first the .proto file says 32 bits.
+        Ok(CriuStats { restore_micros: restore_micros as u32, pages })
     }
 }
 

@@ -10,9 +10,9 @@
 use anyhow::{Context, Result};
 
 use super::images::{self, CORE_MAGIC, FOLDER};
-use super::wire::{Field, Value, fields, message};
 use crate::lock::DataFile;
 use crate::store::Store;
+use crate::wire::{Field, Value, fields, message};
 
 /// Numbers of fields, of `core_entry`, `thread_core_entry` and `creds_entry`.
 const THREAD: u64 = 5;

@@ -6,12 +6,13 @@
 //! than [`LIMIT`] is read of an image.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use anyhow::{Context, Result, bail, ensure};
-use prost::Message;
 
 use crate::lock::{DataFile, Lock};
 use crate::store::Store;
+use crate::wire::{Field, Value, all, fields, number, number_at, numbers};
 
 /// Where the images are in the rock.
 pub(super) const FOLDER: &str = "/checkpoint-data/";
@@ -30,130 +31,60 @@ pub(super) const CORE_MAGIC: u32 = 0x5505_3847;
 pub(super) const PSTREE_MAGIC: u32 = 0x5027_3030;
 
 /// These pages are in the dump (`PE_PRESENT`), and not in an earlier one (`PE_PARENT`).
-pub(super) const PRESENT: u32 = 1 << 2;
+const PRESENT: u64 = 1 << 2;
 
 /// `mm_entry`.
-#[derive(Clone, PartialEq, Message)]
 pub(super) struct Mm {
-    #[prost(uint64, tag = "10")]
-    pub env_start: u64,
-    #[prost(uint64, tag = "11")]
-    pub env_end: u64,
-    #[prost(message, repeated, tag = "14")]
+    /// Addresses of the environment that the process was started with.
+    pub environment: Range<u64>,
     pub mappings: Vec<Mapping>,
 }
 
 /// `vma_entry`.
-#[derive(Clone, PartialEq, Message)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Mapping {
-    #[prost(uint64, tag = "1")]
     pub start: u64,
-    #[prost(uint64, tag = "2")]
     pub end: u64,
     /// Of a mapped file, where in it the mapping begins, and its number in `files.img`.
-    #[prost(uint64, tag = "3")]
     pub offset: u64,
-    #[prost(uint64, tag = "4")]
     pub file: u64,
-    #[prost(uint32, tag = "5")]
     pub protection: u32,
-    #[prost(uint32, tag = "6")]
     pub flags: u32,
-    #[prost(uint32, tag = "7")]
     pub status: u32,
 }
 
-/// `pagemap_head`: the number in the name of `pages-N.img`.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct PagemapHead {
-    #[prost(uint32, tag = "1")]
-    pub pages: u32,
-}
-
-/// `pagemap_entry`.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Pagemap {
-    #[prost(uint64, tag = "1")]
-    pub start: u64,
-    /// What older versions of CRIU wrote; 0 where the field of 64 bits stands.
-    #[prost(uint32, tag = "2")]
-    pub pages_32: u32,
-    #[prost(bool, tag = "3")]
-    pub in_parent: bool,
-    /// Optional to CRIU, whose older versions had `in_parent` alone.
-    #[prost(uint32, optional, tag = "4")]
-    pub flags: Option<u32>,
-    #[prost(uint64, tag = "5")]
-    pub pages: u64,
-}
-
-/// `file_entry`, of a regular file.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct File {
-    #[prost(message, optional, tag = "3")]
-    pub regular: Option<RegularFile>,
-}
-
-/// `reg_file_entry`. Its name is bytes: Linux wants no UTF-8.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct RegularFile {
-    #[prost(uint32, tag = "1")]
-    pub number: u32,
-    #[prost(bytes = "vec", tag = "6")]
-    pub name: Vec<u8>,
-}
-
-/// `pstree_entry`.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Process {
-    #[prost(uint32, tag = "1")]
-    pub pid: u32,
-    #[prost(uint32, repeated, packed = "false", tag = "5")]
-    pub threads: Vec<u32>,
-}
-
-/// `core_entry`, whose registers stand under another number for each architecture.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Core {
-    #[prost(message, optional, tag = "2")]
-    pub x86: Option<ThreadX86>,
-    #[prost(message, optional, tag = "8")]
-    pub aarch64: Option<ThreadAarch64>,
-}
-
-/// `thread_info_x86`.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct ThreadX86 {
-    #[prost(message, optional, tag = "2")]
-    pub registers: Option<RegistersX86>,
-}
-
-/// `user_x86_regs_entry`.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct RegistersX86 {
-    #[prost(uint64, tag = "20")]
-    pub sp: u64,
-}
-
-/// `thread_info_aarch64`.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct ThreadAarch64 {
-    #[prost(message, optional, tag = "3")]
-    pub registers: Option<RegistersAarch64>,
-}
-
-/// `user_aarch64_regs_entry`.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct RegistersAarch64 {
-    #[prost(uint64, tag = "2")]
-    pub sp: u64,
-}
-
-impl Core {
-    fn stack_pointer(&self) -> Option<u64> {
-        let x86 = || Some(self.x86.as_ref()?.registers.as_ref()?.sp);
-        x86().or_else(|| Some(self.aarch64.as_ref()?.registers.as_ref()?.sp))
+impl Mm {
+    fn of(message: &[u8]) -> Result<Mm> {
+        let message = fields(message)?;
+        let [start, end] = numbers(&message, [10, 11]);
+        let mappings = all(&message, 14).map(Mapping::of).collect::<Result<Vec<_>>>()?;
+        Ok(Mm { environment: start..end, mappings })
     }
+}
+
+impl Mapping {
+    fn of(message: &[u8]) -> Result<Mapping> {
+        let [start, end, offset, file, protection, flags, status] =
+            numbers(&fields(message)?, [1, 2, 3, 4, 5, 6, 7]);
+        // Of these three the .proto file says 32 bits.
+        let [protection, flags, status] = [protection, flags, status].map(|number| number as u32);
+        Ok(Mapping { start, end, offset, file, protection, flags, status })
+    }
+}
+
+/// `core_entry`, whose registers stand under another number for each architecture: `thread_info_x86` and its
+/// `user_x86_regs_entry`, `thread_info_aarch64` and its `user_aarch64_regs_entry`.
+fn stack_pointer(core: &[u8]) -> Result<Option<u64>> {
+    Ok(number_at(core, &[2, 2, 20])?.or(number_at(core, &[8, 3, 2])?))
+}
+
+/// `file_entry` with a `reg_file_entry`: its number, and its name, which is bytes, since Linux wants no UTF-8.
+fn regular_file(message: &[u8]) -> Result<Option<(u64, Vec<u8>)>> {
+    let message = fields(message)?;
+    let Some(file) = all(&message, 3).next() else { return Ok(None) };
+    let file = fields(file)?;
+    let name = all(&file, 6).next().unwrap_or_default();
+    Ok(Some((numbers(&file, [1])[0], name.to_vec())))
 }
 
 /// Pages that were dumped, from this address on.
@@ -165,6 +96,8 @@ pub(super) struct PageRange {
 
 /// The memory of a process.
 pub(super) struct Memory {
+    /// As the names of its images have it.
+    pub pid: String,
     pub mappings: Vec<Mapping>,
     pub pages: Vec<PageRange>,
     pub stack_pointers: Vec<u64>,
@@ -213,38 +146,43 @@ impl Images {
             "the checkpoint data has no {FOLDER}mm-PID.img: it is no dump of CRIU's, whose images alone are read"
         );
         let mut listed = BTreeMap::new();
-        for file in decode::<File>("files.img", &read("files.img", FILES_MAGIC)?)? {
-            if let Some(RegularFile { number, name }) = file.regular {
-                listed.insert(number.into(), String::from_utf8_lossy(&name).into_owned());
-            }
+        for (number, name) in
+            decode("files.img", &read("files.img", FILES_MAGIC)?, regular_file)?.into_iter().flatten()
+        {
+            listed.insert(number, String::from_utf8_lossy(&name).into_owned());
         }
-        let tree = decode::<Process>("pstree.img", &read("pstree.img", PSTREE_MAGIC)?)?;
+        let tree = decode("pstree.img", &read("pstree.img", PSTREE_MAGIC)?, fields)?;
         // Of the pages that CRIU reads.
         let mut there = 0_u64;
         let mut count = |ranges: &[PageRange]| {
             there = ranges.iter().fold(there, |sum, range| sum.saturating_add(range.pages));
         };
-        let mut process = |pid: &String| -> Result<Memory> {
+        let mut process = |pid: String| -> Result<Memory> {
             let as_dumped = |name: String| {
                 let before = format!("{AS_DUMPED}{name}");
                 if images.contains_key(before.as_str()) { before } else { name }
             };
             let name = as_dumped(format!("mm-{pid}.img"));
-            let mm: Mm = first(&name, &read(&name, MM_MAGIC)?)?;
+            let mm = mm(&name, &read(&name, MM_MAGIC)?)?;
             let pages = format!("pagemap-{pid}.img");
             count(&page_ranges(&pages, &read(&pages, PAGEMAP_MAGIC)?)?);
             let pages = as_dumped(pages);
             let pages = page_ranges(&pages, &read(&pages, PAGEMAP_MAGIC)?)?;
-            let threads = tree.iter().filter(|process| process.pid.to_string() == *pid);
+            // `pstree_entry`: a process and its threads.
+            let this = |process: &&Vec<Field>| numbers(process, [1])[0].to_string() == pid;
+            let threads = tree.iter().filter(this).flatten().filter(|field| field.number == 5);
             let mut stack_pointers = Vec::new();
-            for thread in threads.flat_map(|process| &process.threads) {
+            for thread in threads {
+                let Value::Number(thread) = thread.value else {
+                    bail!("pstree.img has a thread without a number")
+                };
                 let name = format!("core-{thread}.img");
-                let core = decode::<Core>(&name, &read(&name, CORE_MAGIC)?)?;
-                stack_pointers.extend(core.iter().filter_map(Core::stack_pointer));
+                let found = decode(&name, &read(&name, CORE_MAGIC)?, stack_pointer)?;
+                stack_pointers.extend(found.into_iter().flatten());
             }
-            Ok(Memory { mappings: mm.mappings, pages, stack_pointers })
+            Ok(Memory { pid, mappings: mm.mappings, pages, stack_pointers })
         };
-        let processes = pids.iter().map(&mut process).collect::<Result<Vec<_>>>()?;
+        let processes = pids.into_iter().map(&mut process).collect::<Result<Vec<_>>>()?;
         let mut shared = Vec::new();
         for number in of("pagemap-shmem-") {
             let name = format!("pagemap-shmem-{number}.img");
@@ -275,9 +213,9 @@ pub(super) fn read_image(store: &Store, name: &str, file: Option<&DataFile>, mag
 /// The number of a regular file, of the messages of `files.img`.
 pub(super) fn number_of<'a>(listed: impl IntoIterator<Item = &'a [u8]>, path: &str) -> Result<Option<u64>> {
     for file in listed {
-        let file = File::decode(file).context("files.img cannot be read")?;
-        if let Some(file) = file.regular.filter(|file| file.name == path.as_bytes()) {
-            return Ok(Some(file.number.into()));
+        let file = regular_file(file).context("files.img cannot be read")?;
+        if let Some((number, _)) = file.filter(|(_, name)| name == path.as_bytes()) {
+            return Ok(Some(number));
         }
     }
     Ok(None)
@@ -297,31 +235,47 @@ pub(super) fn messages<'a>(name: &str, mut bytes: &'a [u8]) -> Result<Vec<&'a [u
     Ok(messages)
 }
 
-fn decode<M: Message + Default>(name: &str, bytes: &[u8]) -> Result<Vec<M>> {
-    let decode = |message: &&[u8]| M::decode(*message).with_context(|| format!("{name} cannot be read"));
-    messages(name, bytes)?.iter().map(decode).collect()
+/// What `of` finds in each message of an image.
+fn decode<T>(name: &str, bytes: &[u8], of: impl Fn(&[u8]) -> Result<T>) -> Result<Vec<T>> {
+    let decode = |message: &[u8]| of(message).with_context(|| format!("{name} cannot be read"));
+    messages(name, bytes)?.into_iter().map(decode).collect()
 }
 
-/// The first message of an image.
-pub(super) fn first<M: Message + Default>(name: &str, bytes: &[u8]) -> Result<M> {
-    let first = *messages(name, bytes)?.first().with_context(|| format!("{name} is empty"))?;
-    M::decode(first).with_context(|| format!("{name} cannot be read"))
+/// What an `mm-PID.img` says.
+pub(super) fn mm(name: &str, bytes: &[u8]) -> Result<Mm> {
+    decode(name, bytes, Mm::of)?.into_iter().next().with_context(|| format!("{name} is empty"))
+}
+
+/// The image with the pages of a pagemap, `pages-N.img`: its first message (`pagemap_head`) has the number.
+pub(super) fn pages_of(name: &str, pagemap: &[u8]) -> Result<String> {
+    let head = *messages(name, pagemap)?.first().with_context(|| format!("{name} is empty"))?;
+    let head = fields(head).with_context(|| format!("{name} cannot be read"))?;
+    Ok(format!("pages-{}.img", numbers(&head, [1])[0]))
 }
 
 /// The pages of a pagemap that are in this dump, in the order in which their bytes are.
 pub(super) fn page_ranges(name: &str, bytes: &[u8]) -> Result<Vec<PageRange>> {
-    // The first message names the pages-N.img.
-    let entries = messages(name, bytes)?.into_iter().skip(1);
+    let entries = decode(name, bytes, fields)?;
     let mut ranges = Vec::new();
-    for entry in entries {
-        let entry = Pagemap::decode(entry).with_context(|| format!("{name} cannot be read"))?;
-        let present = entry.flags.map_or(!entry.in_parent, |flags| flags & PRESENT != 0);
-        let pages = if entry.pages > 0 { entry.pages } else { entry.pages_32.into() };
-        if present {
-            ranges.push(PageRange { start: entry.start, pages });
-        }
+    for entry in entries.iter().skip(1).filter(|entry| present(entry)) {
+        ranges.push(PageRange { start: numbers(entry, [1])[0], pages: pages(entry) });
     }
     Ok(ranges)
+}
+
+/// Whether the pages of a `pagemap_entry` are in this dump. CRIU's older versions had no flags, and `in_parent` in their
+/// place.
+pub(super) fn present(entry: &[Field]) -> bool {
+    match number(entry, 4) {
+        Some(flags) => flags & PRESENT != 0,
+        None => number(entry, 3).unwrap_or_default() == 0,
+    }
+}
+
+/// How many pages a `pagemap_entry` has: 64 bits, or 32 by older versions of CRIU.
+pub(super) fn pages(entry: &[Field]) -> u64 {
+    let pages = number(entry, 5).filter(|pages| *pages > 0);
+    pages.or(number(entry, 2)).unwrap_or_default()
 }
 
 /// A page of the dumping machine, which no image states: bytes over pages. This also holds the images together, as

@@ -1,14 +1,10 @@
 //! Images of a process that never ran, for tests of what reads dumped memory.
 
-use prost::Message;
-
-use super::images::{
-    self, CORE_MAGIC, FILES_MAGIC, File, MM_MAGIC, PAGEMAP_MAGIC, PSTREE_MAGIC, Pagemap, Process, RegularFile,
-};
+use super::images::{self, CORE_MAGIC, FILES_MAGIC, MM_MAGIC, PAGEMAP_MAGIC, PSTREE_MAGIC};
 use super::remap::MEMORY;
-use super::wire::{Field, Value, message};
 use crate::lock::DataFile;
 use crate::store::Store;
+use crate::wire::{Field, Value, message};
 
 /// Bytes of a page.
 pub(crate) const PAGE: u64 = 4096;
@@ -24,6 +20,25 @@ pub(crate) enum Page {
     Absent,
 }
 
+/// The message of these numbers, and of messages or strings.
+pub(crate) fn message_of(numbers: &[(u64, u64)], others: &[(u64, &[u8])]) -> Vec<u8> {
+    let numbers =
+        numbers.iter().map(|(number, value)| Field { number: *number, value: Value::Number(*value) });
+    let others =
+        others.iter().map(|(number, bytes)| Field { number: *number, value: Value::Bytes(bytes.to_vec()) });
+    message(&numbers.chain(others).collect::<Vec<_>>())
+}
+
+/// An entry of a pagemap: so many pages of this dump.
+pub(crate) fn dumped(start: u64, pages: u64) -> Vec<u8> {
+    message_of(&[(1, start), (2, 0), (4, 4), (5, pages)], &[])
+}
+
+/// The entry of a regular file.
+pub(crate) fn file(number: u64, name: &str) -> Vec<u8> {
+    message_of(&[], &[(3, &message_of(&[(1, number)], &[(6, name.as_bytes())]))])
+}
+
 /// The files of a dumped process with these pages from `start` on, which hold `planted` at offsets and 0xa5 elsewhere. Its
 /// environment is said to be the first planted bytes.
 pub(crate) fn process(
@@ -36,10 +51,9 @@ pub(crate) fn process(
     for (offset, bytes) in planted {
         memory[*offset..offset + bytes.len()].copy_from_slice(bytes);
     }
-    let number = |number, value| Field { number, value: Value::Number(value) };
     let environment = planted.first().map_or(0, |(_, bytes)| bytes.len() as u64);
-    let mut mm = vec![number(10, start), number(11, start + environment)];
-    let (mut pagemap, mut read, mut mapped) = (vec![vec![8, 1]], Vec::new(), Vec::new());
+    let (mut mappings, mut pagemap, mut read, mut mapped) =
+        (Vec::new(), vec![vec![8, 1]], Vec::new(), Vec::new());
     for (page, bytes) in pages.iter().zip(memory.chunks(PAGE as usize)).enumerate() {
         let at = start + page as u64 * PAGE;
         let (offset, file, status) = match bytes {
@@ -47,37 +61,31 @@ pub(crate) fn process(
             _ => (0, 0, 0x201),
         };
         let fields = [at, at + PAGE, offset, file, 3, 0x22, status];
-        let fields: Vec<Field> = (1..).zip(fields).map(|(name, value)| number(name, value)).collect();
-        mm.push(Field { number: 14, value: Value::Bytes(message(&fields)) });
+        mappings.push(message_of(&(1..).zip(fields).collect::<Vec<_>>(), &[]));
         match bytes {
             (Page::Mapped, bytes) => mapped.extend(bytes),
             (Page::Read, bytes) => {
                 read.extend(bytes);
-                let entry = Pagemap { start: at, pages_32: 0, in_parent: false, flags: Some(4), pages: 1 };
-                pagemap.push(entry.encode_to_vec());
+                pagemap.push(dumped(at, 1));
             }
             (Page::Absent, _) => {}
         }
     }
-    let file = |number, name: &str| {
-        File { regular: Some(RegularFile { number, name: name.into() }) }.encode_to_vec()
-    };
+    let mappings: Vec<(u64, &[u8])> = mappings.iter().map(|mapping| (14, mapping.as_slice())).collect();
+    let mm = message_of(&[(10, start), (11, start + environment)], &mappings);
     let mut made = vec![
         ("core-7.img", images::image(CORE_MAGIC, &[Vec::new()])),
         ("files.img", images::image(FILES_MAGIC, &[file(1, "/usr/bin/java"), file(9, MEMORY)])),
-        ("mm-7.img", images::image(MM_MAGIC, &[message(&mm)])),
+        ("mm-7.img", images::image(MM_MAGIC, &[mm])),
         ("pagemap-7.img", images::image(PAGEMAP_MAGIC, &pagemap)),
         ("pages-1.img", read),
-        ("pstree.img", images::image(PSTREE_MAGIC, &[Process { pid: 7, threads: vec![7] }.encode_to_vec()])),
+        ("pstree.img", images::image(PSTREE_MAGIC, &[message_of(&[(1, 7), (5, 7)], &[])])),
     ];
     if !mapped.is_empty() {
         // The process as it was dumped had the mapped pages in its own memory.
         let mut all = vec![vec![8, 1]];
         for page in (0..pages.len()).filter(|page| pages[*page] != Page::Absent) {
-            let start = start + page as u64 * PAGE;
-            all.push(
-                Pagemap { start, pages_32: 0, in_parent: false, flags: Some(4), pages: 1 }.encode_to_vec(),
-            );
+            all.push(dumped(start + page as u64 * PAGE, 1));
         }
         made.push(("as-dumped-pagemap-7.img", images::image(PAGEMAP_MAGIC, &all)));
         made.push(("memory.img", mapped));

@@ -17,7 +17,6 @@ mod stacks;
 #[cfg(test)]
 mod tests;
 mod whole;
-mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;

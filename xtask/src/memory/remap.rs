@@ -22,10 +22,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 
 use super::images::{self, AS_DUMPED, FILES_MAGIC, FOLDER, Images, MM_MAGIC, PAGEMAP_MAGIC};
-use super::wire::{Field, Value, fields, message, number, with_numbers};
 use super::{heap, stacks};
 use crate::lock::DataFile;
 use crate::store::{Store, StoreWriter};
+use crate::wire::{Field, Value, fields, message, number, with_numbers};
 use pages::Dumped;
 use view::View;
 
@@ -117,12 +117,11 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Resu
         Ok(images::messages(name, &bytes)?.into_iter().map(<[u8]>::to_vec).collect())
     };
     let mut listed = read("files.img", FILES_MAGIC)?;
-    let pids = images.keys().filter_map(|name| name.strip_prefix("mm-")?.strip_suffix(".img"));
     let mut memory = Memory { file: 1 + highest(&listed)?, out: store.writer()?, offset: 0 };
     let mut new = Vec::new();
     let (mut kept, mut dropped, mut heap, mut stacks) = (0, 0, 0, 0);
-    // Both in the order of the images' names.
-    for (pid, told) in pids.zip(&processes) {
+    for told in &processes {
+        let pid = &told.pid;
         let (mm, pagemap) = (format!("mm-{pid}.img"), format!("pagemap-{pid}.img"));
         let maps = read(&pagemap, PAGEMAP_MAGIC)?;
         let head = maps.first().with_context(|| format!("{pagemap} is empty"))?;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
-use prost::Message;
 
-use super::images::{Process, *};
+use super::images::*;
+use super::made::{dumped, file, message_of};
 use super::*;
 use crate::lock::DataFile;
 
@@ -24,31 +24,27 @@ fn mapped(start: u64, size: u64, file: u64) -> Mapping {
     Mapping { file, status: 0x41, ..mapping(start, size, 3, 2) }
 }
 
-/// Pages from the start of a mapping on.
-fn dumped(start: u64, pages: u64) -> Pagemap {
-    Pagemap { start, pages_32: 0, in_parent: false, flags: Some(4), pages }
-}
-
 /// The images of a dump.
 type Dump = Vec<(&'static str, Vec<u8>)>;
 
-fn dump(mappings: Vec<Mapping>, pages: &[Pagemap], bytes: u64) -> Dump {
+fn dump(mappings: &[Mapping], pages: &[Vec<u8>], bytes: u64) -> Dump {
     let magic = |name: &str| MAGICS.iter().find(|(prefix, _)| name.starts_with(prefix)).unwrap().1;
-    let file = |number: u32, name: &str| {
-        File { regular: Some(RegularFile { number, name: name.into() }) }.encode_to_vec()
+    let within = |number: u64, message: Vec<u8>| message_of(&[], &[(number, &message)]);
+    let x86 = within(2, within(2, message_of(&[(20, 0x7f10_0000_8000)], &[])));
+    let arm = within(8, within(3, message_of(&[(2, 0x7f20_0010_0000)], &[])));
+    let entry = |Mapping { start, end, offset, file, protection, flags, status }: &Mapping| {
+        let numbers = [*start, *end, *offset, *file, (*protection).into(), (*flags).into(), (*status).into()];
+        message_of(&(1..).zip(numbers).collect::<Vec<_>>(), &[])
     };
-    let core = |sp| Core { x86: Some(ThreadX86 { registers: Some(RegistersX86 { sp }) }), aarch64: None };
-    let pagemap: Vec<Vec<u8>> =
-        [vec![8, 1]].into_iter().chain(pages.iter().map(Message::encode_to_vec)).collect();
-    let files = vec![file(1, "/usr/lib/libjvm.so"), file(2, "/jars/a.jsa"), File::default().encode_to_vec()];
-    let arm = ThreadAarch64 { registers: Some(RegistersAarch64 { sp: 0x7f20_0010_0000 }) };
+    let mappings: Vec<Vec<u8>> = mappings.iter().map(entry).collect();
+    let mappings: Vec<(u64, &[u8])> = mappings.iter().map(|mapping| (14, mapping.as_slice())).collect();
     let messages = [
-        ("core-7.img", vec![core(0x7f10_0000_8000).encode_to_vec()]),
-        ("core-8.img", vec![Core { x86: None, aarch64: Some(arm) }.encode_to_vec()]),
-        ("files.img", files),
-        ("mm-7.img", vec![Mm { mappings, ..Mm::default() }.encode_to_vec()]),
-        ("pagemap-7.img", pagemap),
-        ("pstree.img", vec![Process { pid: 7, threads: vec![7, 8] }.encode_to_vec()]),
+        ("core-7.img", vec![x86]),
+        ("core-8.img", vec![arm]),
+        ("files.img", vec![file(1, "/usr/lib/libjvm.so"), file(2, "/jars/a.jsa"), Vec::new()]),
+        ("mm-7.img", vec![message_of(&[], &mappings)]),
+        ("pagemap-7.img", [&[vec![8, 1]], pages].concat()),
+        ("pstree.img", vec![message_of(&[(1, 7), (5, 7), (5, 8)], &[])]),
     ];
     let mut dump: Dump =
         messages.into_iter().map(|(name, messages)| (name, image(magic(name), &messages))).collect();
@@ -84,9 +80,9 @@ fn stored(store: &Store, dump: &Dump) -> Vec<DataFile> {
 /// These mappings, one page dumped of each, are of these kinds.
 #[track_caller]
 fn check(mappings: &[(Mapping, Kind)]) {
-    let pages: Vec<Pagemap> = mappings.iter().map(|(mapping, _)| dumped(mapping.start, 1)).collect();
+    let pages: Vec<Vec<u8>> = mappings.iter().map(|(mapping, _)| dumped(mapping.start, 1)).collect();
     let (given, expected): (Vec<_>, Vec<_>) = mappings.iter().cloned().unzip();
-    let found = read(&dump(given, &pages, pages.len() as u64 * PAGE)).unwrap();
+    let found = read(&dump(&given, &pages, pages.len() as u64 * PAGE)).unwrap();
     for (kind, bytes) in by_kind(&found) {
         let expected = expected.iter().filter(|expected| **expected == kind).count() as u64 * PAGE;
         assert_eq!(bytes, expected, "{kind}: {found:?}");
@@ -182,13 +178,10 @@ fn arenas_are_found_by_what_is_kept_for_them() {
 #[test]
 fn every_page_is_counted_once() {
     let at = 0x7f00_0000_1000;
-    let mappings = vec![
-        mapped(at, 2 * PAGE, 1),
-        mapped(at + PAGE, 3 * PAGE, 2),
-        mapping(at + 8 * PAGE, PAGE, 7, ANONYMOUS),
-    ];
-    let check = |pages: &[Pagemap], bytes: u64, expected: &[(Kind, u64)]| {
-        let found = read(&dump(mappings.clone(), pages, bytes * PAGE)).unwrap();
+    let mappings =
+        [mapped(at, 2 * PAGE, 1), mapped(at + PAGE, 3 * PAGE, 2), mapping(at + 8 * PAGE, PAGE, 7, ANONYMOUS)];
+    let check = |pages: &[Vec<u8>], bytes: u64, expected: &[(Kind, u64)]| {
+        let found = read(&dump(&mappings, pages, bytes * PAGE)).unwrap();
         let found: Vec<_> = found.iter().map(|region| (region.kind, region.bytes / PAGE)).collect();
         assert_eq!(found, expected);
     };
@@ -197,16 +190,16 @@ fn every_page_is_counted_once() {
     check(&[dumped(at - 2 * PAGE, 12)], 12, &all);
     check(&[dumped(at, 2), dumped(at + 2 * PAGE, 2)], 4, &[(Kind::ClassArchive, 2), (Kind::Files, 2)]);
     // In an earlier dump, or from an older CRIU.
-    let parent = Pagemap { flags: Some(1), ..dumped(at, 1) };
-    let old = Pagemap { flags: None, pages: 0, pages_32: 1, ..dumped(at, 0) };
-    let old_parent = Pagemap { in_parent: true, ..old.clone() };
-    check(&[parent, old, old_parent], 1, &[(Kind::Files, 1)]);
+    let parent = message_of(&[(1, at), (4, 1), (5, 1)], &[]);
+    let old = [(1, at), (2, 1)];
+    let old_parent = message_of(&[&old[..], &[(3, 1)]].concat(), &[]);
+    check(&[parent, message_of(&old, &[]), old_parent], 1, &[(Kind::Files, 1)]);
 }
 
 #[test]
 fn pages_of_arm_may_be_larger() {
     let at = 0x7f00_0000_0000;
-    let found = read(&dump(vec![mapped(at, 65536, 1)], &[dumped(at, 1)], 65536)).unwrap();
+    let found = read(&dump(&[mapped(at, 65536, 1)], &[dumped(at, 1)], 65536)).unwrap();
     let path = Some("/usr/lib/libjvm.so".to_owned());
     assert_eq!(found, [Region { kind: Kind::Files, path, bytes: 65536 }]);
 }
@@ -214,7 +207,7 @@ fn pages_of_arm_may_be_larger() {
 #[test]
 fn images_that_do_not_fit_are_refused() {
     let at = 0x7f00_0000_0000;
-    let whole = || dump(vec![mapped(at, PAGE, 1)], &[dumped(at, 1)], PAGE);
+    let whole = || dump(&[mapped(at, PAGE, 1)], &[dumped(at, 1)], PAGE);
     let refused = |dump: &Dump, expected: &str| {
         let error = format!("{:#}", read(dump).unwrap_err());
         assert!(error.contains(expected), "`{expected}` is not in {error}");
@@ -238,7 +231,7 @@ fn images_that_do_not_fit_are_refused() {
     refused(&with("files.img", &|bytes| bytes.truncate(20)), "files.img is cut off");
     refused(&with("files.img", &|bytes| bytes[8..12].fill(0xff)), "files.img is cut off");
     refused(&with("pages-1.img", &|bytes| bytes.push(0)), "hold 4097 bytes");
-    let pages = |pages: &[Pagemap]| dump(vec![mapped(at, PAGE, 1)], pages, PAGE);
+    let pages = |pages: &[Vec<u8>]| dump(&[mapped(at, PAGE, 1)], pages, PAGE);
     refused(&pages(&[dumped(at, u64::MAX), dumped(at, 2)]), "pagemaps name 18446744073709551615 pages");
     refused(&pages(&[dumped(at, u64::MAX)]), "pages-*.img hold 4096 bytes");
     refused(&pages(&[dumped(u64::MAX - 100, 1)]), "beyond the end of memory");
@@ -252,8 +245,8 @@ proptest! {
     #[test]
     fn spoilt_images_are_survived(which in 0..6_usize, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let start = 0x7f00_0040_0000;
-        let mappings = vec![mapped(start, PAGE, 2), mapping(start + PAGE, 80 * MIB, 3, ANONYMOUS)];
-        let mut dump = dump(mappings, &[dumped(start, 3)], 3 * PAGE);
+        let mappings = [mapped(start, PAGE, 2), mapping(start + PAGE, 80 * MIB, 3, ANONYMOUS)];
+        let mut dump = dump(&mappings, &[dumped(start, 3)], 3 * PAGE);
         let bytes = &mut dump[which].1;
         let at = at.index(bytes.len());
         bytes[at] = byte;

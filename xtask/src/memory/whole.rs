@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use anyhow::{Context, Result};
 
-use super::images::{self, FILES_MAGIC, FOLDER, Images, MM_MAGIC, Mm, PAGEMAP_MAGIC, PageRange, PagemapHead};
+use super::images::{self, FILES_MAGIC, FOLDER, Images, MM_MAGIC, PAGEMAP_MAGIC, PageRange};
 use super::remap::MEMORY;
 use super::{Kind, kinds};
 use crate::digest::Digest;
@@ -54,17 +54,15 @@ pub fn processes(store: &Store, files: &[DataFile]) -> Result<Vec<Process>> {
     let Images { processes, files: paths, page, .. } = Images::read(store, files)?;
     let named: BTreeMap<&str, &DataFile> = images::named(files).collect();
     let read = |name: &str, magic| images::read_image(store, name, named.get(name).copied(), magic);
-    let pids: Vec<&str> =
-        named.keys().filter_map(|name| name.strip_prefix("mm-")?.strip_suffix(".img")).collect();
     // The number under which the file of mapped memory is known.
     let listed = images::number_of(images::messages("files.img", &read("files.img", FILES_MAGIC)?)?, MEMORY)?;
     let memory = listed.and_then(|number| {
         let name = MEMORY.strip_prefix(FOLDER)?;
         Some((number, *named.get(name)?))
     });
-    let process = |(pid, told): (&&str, &images::Memory)| -> Result<Process> {
-        let name = format!("mm-{pid}.img");
-        let mm: Mm = images::first(&name, &read(&name, MM_MAGIC)?)?;
+    let process = |told: &images::Memory| -> Result<Process> {
+        let name = format!("mm-{}.img", told.pid);
+        let mm = images::mm(&name, &read(&name, MM_MAGIC)?)?;
         let mut pieces = Vec::new();
         if let Some((number, file)) = memory {
             let object = file.sha256.context("a file without a digest")?;
@@ -75,14 +73,14 @@ pub fn processes(store: &Store, files: &[DataFile]) -> Result<Vec<Process>> {
                 pieces.push(Piece { at, object, offset: mapping.offset, path: file.path.clone() });
             }
         }
-        pieces.extend(read_pages(pid, &read, &named, page)?);
+        pieces.extend(read_pages(&told.pid, &read, &named, page)?);
         pieces.retain(|piece| !piece.at.is_empty());
         pieces.sort_by_key(|piece| piece.at.start);
         let kinds = kinds::kinds(&told.mappings, &paths, &told.stack_pointers);
         let kinds = kinds.iter().map(|mapping| (mapping.start..mapping.end, mapping.kind)).collect();
-        Ok(Process { pieces, environment: mm.env_start..mm.env_end, kinds })
+        Ok(Process { pieces, environment: mm.environment, kinds })
     };
-    pids.iter().zip(&processes).map(process).collect()
+    processes.iter().map(process).collect()
 }
 
 /// The pages that CRIU reads.
@@ -94,7 +92,7 @@ fn read_pages(
 ) -> Result<Vec<Piece>> {
     let name = format!("pagemap-{pid}.img");
     let bytes = read(&name, PAGEMAP_MAGIC)?;
-    let pages = format!("pages-{}.img", images::first::<PagemapHead>(&name, &bytes)?.pages);
+    let pages = images::pages_of(&name, &bytes)?;
     let file = named.get(pages.as_str()).with_context(|| format!("{FOLDER}{pages} is missing"))?;
     let object = file.sha256.context("a file without a digest")?;
     let (mut pieces, mut offset) = (Vec::new(), 0_u64);

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::super::wire::{Field, number, with_numbers};
 use super::{Memory, field};
+use crate::wire::{Field, number, with_numbers};
 
 /// CRIU's `VMA_AREA_…`: what a mapping is.
 const REGULAR: u64 = 1 << 0;

@@ -6,11 +6,11 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
 
-use super::super::images::{self, PRESENT};
-use super::super::wire::{Field, Value, fields, message, number, with_numbers};
+use super::super::images;
 use super::mapping::Mapping;
 use super::{Memory, field};
 use crate::store::StoreWriter;
+use crate::wire::{Field, Value, fields, message, number, with_numbers};
 
 /// As many pages in a row are worth a mapping of their own, which costs as much as reading a few pages; and as many
 /// pages without content may lie between two such runs. Measured in docs/guide/performance.md.
@@ -45,26 +45,17 @@ struct Extent {
 
 impl Dumped {
     pub fn new(image: fs_err::File, bytes: u64, entries: Vec<Vec<Field>>) -> Result<Dumped> {
-        let pages_of = |entry: &[Field]| {
-            let pages = number(entry, field::PAGES).filter(|pages| *pages > 0);
-            pages.or(number(entry, field::PAGES_32)).unwrap_or_default()
-        };
-        // CRIU's older versions had no flags, and `in_parent` in their place.
-        let present = |entry: &[Field]| match number(entry, 4) {
-            Some(flags) => flags & u64::from(PRESENT) != 0,
-            None => number(entry, 3).unwrap_or_default() == 0,
-        };
-        let there = entries.iter().filter(|entry| present(entry)).map(|entry| pages_of(entry));
+        let there = entries.iter().filter(|entry| images::present(entry)).map(|entry| images::pages(entry));
         let size = images::page_size(there.fold(0, u64::saturating_add), bytes)?;
         let mut position = 0_usize;
         let mut sorted = Vec::new();
         for entry in entries {
-            let (start, pages) = (number(&entry, field::START).unwrap_or_default(), pages_of(&entry));
+            let (start, pages) = (number(&entry, field::START).unwrap_or_default(), images::pages(&entry));
             let end = pages.checked_mul(size).and_then(|bytes| start.checked_add(bytes));
             let at = start..end.context("pages beyond the end of memory")?;
             let before = sorted.last().map_or(0, |(_, last): &(_, Extent)| last.at.end);
             ensure!(at.start >= before, "pages at {start:#x} are not in order");
-            let there = present(&entry);
+            let there = images::present(&entry);
             sorted.push((entry, Extent { at, position: there.then_some(position) }));
             position += if there { usize::try_from(pages)? } else { 0 };
         }

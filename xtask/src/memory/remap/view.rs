@@ -8,7 +8,7 @@ use super::field;
 use super::mapping::Mapping;
 use super::pages::Dumped;
 use crate::memory::heap::Memory;
-use crate::memory::wire::{Field, Value, fields, number};
+use crate::wire::{Field, Value, fields, number};
 
 /// Dumped pages, and a library's own where the process has not written to them.
 pub(super) struct View<'a> {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::wire::{Field, Value, fields, message, number};
 use super::*;
+use crate::wire::{Field, Value, fields, message, number};
 
 const SIZE: u64 = PAGE;
 const REGULAR: u64 = 1;
@@ -54,11 +54,11 @@ fn images_of(all: &[Made]) -> Dump {
         mm.push(Field { number: 14, value: Value::Bytes(message(&made.fields())) });
         let at = (made.start..).step_by(SIZE as usize);
         for (address, page) in at.zip(&made.pages).filter_map(|(at, page)| page.map(|page| (at, page))) {
-            pagemap.push(dumped(address, 1).encode_to_vec());
+            pagemap.push(dumped(address, 1));
             pages.extend([page; SIZE as usize]);
         }
     }
-    let mut images = dump(Vec::new(), &[], 0);
+    let mut images = dump(&[], &[], 0);
     let mut put = |name: &str, bytes| {
         images.iter_mut().find(|(found, _)| *found == name).unwrap().1 = bytes;
     };
