@@ -85,6 +85,11 @@ impl Client {
         Client { base: self.base.clone(), ..Client::new("", 0, limit) }
     }
 
+    /// As this client, but with connections of its own, all of which are closed when it is dropped.
+    pub fn anew(&self) -> Client {
+        self.within(self.limit)
+    }
+
     /// Sends one request, whose answer must have the expected status.
     pub fn expect(&self, request: &Request) -> Result<Answer> {
         let answer = self.send(request)?;

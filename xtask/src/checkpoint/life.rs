@@ -161,8 +161,8 @@ impl Life<'_> {
 
     /// Makes the application small, and then warm once more: after a collection the next request of each kind pays
     /// for what the collection did to compiled code, and that is to be paid before the dump (Zipkin: 200 ms from its
-    /// container's start to the first answer without it, 167 ms with it). Returns the largest heap that the JVM will make,
-    /// where it says so.
+    /// container's start to the first answer without it, 167 ms with it). Each request comes by a connection of its own, as the
+    /// first one after a restore will. Returns the largest heap that the JVM will make, where it says so.
     pub fn settle(&self, script: &str) -> Result<Option<u64>> {
         let limit = Limit::new("limits.dump", self.app.limits.dump);
         // Every call of the engine takes a fifth of a second.
@@ -179,7 +179,7 @@ impl Life<'_> {
             let times = if *request == ready { SETTLED } else { request.repeat.min(SETTLED) };
             for _ in 0..times {
                 interrupt::check()?;
-                self.expect(&self.client, request).context("a request after the collection failed")?;
+                self.expect(&self.client.anew(), request).context("a request after the collection failed")?;
             }
         }
         Ok(max_heap(&ran.stdout))
