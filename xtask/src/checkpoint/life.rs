@@ -14,7 +14,6 @@ use crate::http::{Answer, Client, get};
 use crate::interrupt;
 use crate::pebble;
 use crate::process::{Limit, TimedOut};
-use crate::render::SECCOMP;
 use crate::rock::Role;
 use crate::rocks::Job;
 use crate::runtime::{Container, ContainerSpec, Publish, Published, Runtime};
@@ -81,10 +80,10 @@ pub fn with_running<T>(
 pub fn spec(job: &Job<'_>, role: Role, image: &str) -> Result<ContainerSpec> {
     let session = job.session;
     let mut spec = described(job, role, image);
-    spec.profile = Some(session.workspace.templates().join(SECCOMP));
-    if role == Role::Restore && !job.refused.is_empty() {
+    if role == Role::Restore {
         // Not the rendered file, which anybody may have changed.
-        let (filter, _) = session.store.add_bytes(job.templates.filter(job.refused)?.as_bytes())?;
+        let filter = job.templates.filter(job.way.engine, job.refused)?;
+        let (filter, _) = session.store.add_bytes(filter.as_bytes())?;
         spec.profile = Some(session.store.path(&filter));
     }
     Ok(spec)

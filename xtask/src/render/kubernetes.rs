@@ -6,6 +6,7 @@ use minijinja::{Value, context};
 
 use crate::app::App;
 use crate::digest::Digest;
+use crate::engine::Engine;
 use crate::lock::{DataFile, Host, Lock};
 
 /// How the CPU's features are called in /proc/cpuinfo, and in the labels of node-feature-discovery
@@ -43,26 +44,26 @@ const X86: [(&str, &str); 25] = [
 const ARM: [(&str, &str); 4] =
     [("aes", "AES"), ("atomics", "ATOMICS"), ("dcpop", "DCPOP"), ("pmull", "PMULL")];
 
-/// Where a node has the filter of system calls, below the kubelet's own folder for them. One that is narrowed for a pin has a
-/// name of its own, which changes with it: the Pods of two pins are on one node during a rollout, and a Pod whose node has
-/// not got its filter does not start, where one under the filter of another pin might fail later.
-fn profile(app: &App, lock: Option<&Lock>, filter: &str) -> String {
+/// Where a node has the filter of system calls, below the kubelet's own folder for them. Each engine has its own. One that is
+/// narrowed for a pin has a name of its own, which changes with it: the Pods of two pins are on one node during a rollout,
+/// and a Pod whose node has not got its filter does not start, where one under the filter of another pin might fail later.
+fn profile(app: &App, engine: Engine, lock: Option<&Lock>, filter: &str) -> String {
     match lock {
         Some(lock) if !lock.system_calls.refused.is_empty() => {
             let digest = Digest::of(filter).short();
             format!("xtask/{}-{digest}.json", app.name)
         }
-        _ => "xtask/seccomp.json".to_owned(),
+        _ => format!("xtask/{engine}.json"),
     }
 }
 
 /// The variables that only kubernetes.yaml has. `filter` is the text of seccomp.json.
-pub fn values(app: &App, lock: Option<&Lock>, filter: &str) -> Value {
+pub fn values(app: &App, engine: Engine, lock: Option<&Lock>, filter: &str) -> Value {
     let memory = lock.and_then(|lock| lock.memory.as_ref());
     let made = lock.and_then(Lock::read_only_root);
     let limits = &app.limits;
     context! {
-        profile => profile(app, lock, filter),
+        profile => profile(app, engine, lock, filter),
         ready => &app.http.ready,
         startup_seconds => (limits.restore + limits.ready).as_secs().max(1),
         tree => lock.map(|lock| lock.data.tree.to_string()),

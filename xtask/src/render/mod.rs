@@ -127,14 +127,14 @@ fn deployment(templates: &Templates, app: &App, lock: Option<&Lock>) -> Result<F
     let granted = lock.map_or(way.engine.capabilities(app, Role::Restore), |lock| &lock.capabilities.restore);
     let granted: Vec<String> = granted.iter().map(ToString::to_string).collect();
     let refused = lock.map_or(&[][..], |lock| &lock.system_calls.refused);
-    let filter = templates.filter(refused)?;
+    let filter = templates.filter(way.engine, refused)?;
     let refused: Vec<&str> = refused.iter().map(|family| family.row().name).collect();
     let refused = refused.join(", ");
     let values = minijinja::context! { container_capabilities => granted, refused, ..values };
     let made = lock.and_then(Lock::read_only_root);
     let scratch = made.map_or_else(Vec::new, |made| scratch(app, made));
     let compose = templates.render("compose.yaml.j2", &minijinja::context! { scratch, ..values.clone() })?;
-    let own = kubernetes::values(app, lock, &filter);
+    let own = kubernetes::values(app, way.engine, lock, &filter);
     let kubernetes = templates.render("kubernetes.yaml.j2", &minijinja::context! { ..own, ..values })?;
     Ok(Files::from([
         ("compose.yaml".into(), File::text(&compose)),

@@ -11,8 +11,9 @@ use walkdir::WalkDir;
 
 use super::quote;
 use crate::diagnostic::{InputError, Problem, nearest};
+use crate::engine::Engine;
 use crate::fresh;
-use crate::seccomp::{Family, narrowed};
+use crate::seccomp::{Family, narrowed, without_breakpoints};
 
 /// The filter's file, below the templates.
 pub const SECCOMP: &str = "seccomp.json";
@@ -21,7 +22,7 @@ pub const SECCOMP: &str = "seccomp.json";
 #[derive(Debug, Clone)]
 pub struct Templates {
     environment: Environment<'static>,
-    /// The filter of system calls: no template, only narrowed for a pin that says so.
+    /// The filter of system calls: no template, but fitted to an engine and narrowed for a pin that says so.
     seccomp: String,
     /// Sources and list of the provider of random numbers, by file name: no templates either.
     pub(super) fresh: BTreeMap<String, String>,
@@ -52,9 +53,14 @@ impl Templates {
         Ok(Templates { environment, seccomp, fresh: provider })
     }
 
-    /// The filter of system calls that a restore runs under which is refused these.
-    pub fn filter(&self, refused: &[Family]) -> Result<String> {
-        narrowed(&self.seccomp, refused).with_context(|| format!("templates/{SECCOMP}"))
+    /// The filter of system calls that a restore by this engine runs under which is refused these.
+    pub fn filter(&self, engine: Engine, refused: &[Family]) -> Result<String> {
+        let filter = match engine {
+            Engine::Criu => without_breakpoints(&self.seccomp),
+            // What CRIU of a CRaC JVM would do without them could not be tried.
+            Engine::Crac => Ok(self.seccomp.clone()),
+        };
+        filter.and_then(|filter| narrowed(&filter, refused)).with_context(|| format!("templates/{SECCOMP}"))
     }
 
     /// Renders a template of a report, whose text passes the filter of HTML.

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use fs_err as fs;
 use rustix::process::Signal;
 use xtask::bench::{self, Bench};
 use xtask::process::{self, Limit};
@@ -152,9 +153,16 @@ fn restored_process_is_the_dumped_one(workspace: &Workspace) {
     assert_eq!(capabilities, r#"["CAP_CHECKPOINT_RESTORE"]"#);
     let options =
         podman(&["inspect", "--format", "{{.HostConfig.SecurityOpt}} {{.HostConfig.Privileged}}", &name]);
-    let filter = workspace.root().join("templates/seccomp.json");
-    let expected = format!("[no-new-privileges seccomp={}] false", filter.display());
-    assert_eq!(options, expected, "security options of a restored container");
+    let filter =
+        options.strip_prefix("[no-new-privileges seccomp=").and_then(|rest| rest.strip_suffix("] false"));
+    let filter = filter.unwrap_or_else(|| panic!("security options of a restored container: {options}"));
+    let rendered = workspace.root().join("rocks").join(APP).join("restore/seccomp.json");
+    assert_eq!(fs::read(filter).unwrap(), fs::read(rendered).unwrap(), "the filter of a restored container");
+    // By it CRIU finds breakpoints broken, and stops threads without.
+    if cfg!(target_arch = "x86_64") {
+        let log = podman(&["exec", &name, "cat", &format!("/run/{APP}/restore.log")]);
+        assert!(log.contains("breakpoints don't seem to work"), "{log}");
+    }
 
     assert_eq!(get(port, "/log?line=hello-after-restore"), "logged");
     wait_until("the restored application's log", Duration::from_secs(5), || {
