@@ -161,7 +161,7 @@ pub(crate) fn excerpt(body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Write};
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -255,6 +255,29 @@ mod tests {
         let waited = client(port).wait_for("/", &ready(60_000), || bail!("the container has ended"));
         says(waited, &["the container has ended"]);
         assert!(started.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn connections_of_its_own_are_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let whole = client(listener.local_addr().unwrap().port());
+        // Whether the connection of a client that has its answer is still open.
+        let check = |ask: &dyn Fn(), expected: bool| {
+            let open = std::thread::scope(|scope| {
+                let server = scope.spawn(|| {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    let answer = "HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n";
+                    serve(stream.try_clone().unwrap(), answer);
+                    stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+                    stream.read(&mut [0]).is_err()
+                });
+                ask();
+                server.join().unwrap()
+            });
+            assert_eq!(open, expected);
+        };
+        check(&|| assert_eq!(whole.anew().send(&get("/")).unwrap().status, 200), false);
+        check(&|| assert_eq!(whole.send(&get("/")).unwrap().status, 200), true);
     }
 
     #[test]
