@@ -247,8 +247,8 @@ pub(super) fn mm(name: &str, bytes: &[u8]) -> Result<Mm> {
 }
 
 /// The image with the pages of a pagemap, `pages-N.img`: its first message (`pagemap_head`) has the number.
-pub(super) fn pages_of(name: &str, pagemap: &[u8]) -> Result<String> {
-    let head = *messages(name, pagemap)?.first().with_context(|| format!("{name} is empty"))?;
+pub(super) fn pages_of(name: &str, head: Option<&[u8]>) -> Result<String> {
+    let head = head.with_context(|| format!("{name} is empty"))?;
     let head = fields(head).with_context(|| format!("{name} cannot be read"))?;
     Ok(format!("pages-{}.img", numbers(&head, [1])[0]))
 }

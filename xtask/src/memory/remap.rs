@@ -125,7 +125,7 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Resu
         let (mm, pagemap) = (format!("mm-{pid}.img"), format!("pagemap-{pid}.img"));
         let maps = read(&pagemap, PAGEMAP_MAGIC)?;
         let head = maps.first().with_context(|| format!("{pagemap} is empty"))?;
-        let pages = format!("pages-{}.img", number(&fields(head)?, 1).unwrap_or_default());
+        let pages = images::pages_of(&pagemap, Some(head))?;
         let image = images.get(&pages).with_context(|| format!("{FOLDER}{pages} is missing"))?;
         let digest = image.sha256.with_context(|| format!("{pages} is no file"))?;
         let entries = maps[1..].iter().map(|entry| fields(entry)).collect::<Result<Vec<_>>>()?;

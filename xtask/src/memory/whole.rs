@@ -92,7 +92,7 @@ fn read_pages(
 ) -> Result<Vec<Piece>> {
     let name = format!("pagemap-{pid}.img");
     let bytes = read(&name, PAGEMAP_MAGIC)?;
-    let pages = images::pages_of(&name, &bytes)?;
+    let pages = images::pages_of(&name, images::messages(&name, &bytes)?.first().copied())?;
     let file = named.get(pages.as_str()).with_context(|| format!("{FOLDER}{pages} is missing"))?;
     let object = file.sha256.context("a file without a digest")?;
     let (mut pieces, mut offset) = (Vec::new(), 0_u64);
