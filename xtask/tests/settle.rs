@@ -16,8 +16,9 @@ mod support {
 use support::apps::{ZIPKIN, app, rendered};
 use support::script::{bash, output, spawn, stubs};
 
-/// Writes down what jcmd is told.
-const JAVA: &str = "#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\ncat \"$1\" >\"${0%/*}/told\"\n";
+/// Writes down what jcmd is told, and when, in nanoseconds.
+const JAVA: &str = "#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\n\
+                    { cat \"$1\"; date +%s%N; } >>\"${0%/*}/told\"\n";
 
 /// settle.sh of Zipkin, with the folders and programs of a rock below `stubs`.
 struct Settle {
@@ -44,15 +45,29 @@ impl Settle {
         Settle { stubs, text }
     }
 
-    /// Runs it for the process `pid`; how long that took, and what jcmd was told.
-    fn run(&self, pid: u32) -> (Duration, String) {
+    /// Runs it for the process `pid`; how long that took, what each jcmd was told, and when, in nanoseconds.
+    fn run(&self, pid: u32) -> (Duration, Vec<(String, u64)>) {
         let folder = self.stubs.path();
         fs::write(folder.join("run/jvm.pid"), format!("{pid}\n")).unwrap();
         let began = Instant::now();
         let ran = output(bash(folder).args(["-c", &self.text]));
         let took = began.elapsed();
         assert!(ran.status.success() && ran.stderr.is_empty(), "{}", String::from_utf8_lossy(&ran.stderr));
-        (took, fs::read_to_string(folder.join("told")).unwrap())
+        let told = fs::read_to_string(folder.join("told")).unwrap();
+        fs::remove_file(folder.join("told")).unwrap();
+        let mut calls = vec![(String::new(), 0)];
+        for word in told.lines() {
+            let last = calls.last_mut().unwrap();
+            match word.parse() {
+                Ok(at) => {
+                    last.1 = at;
+                    calls.push((String::new(), 0));
+                }
+                Err(_) => last.0 += &format!("{word} "),
+            }
+        }
+        calls.pop();
+        (took, calls)
     }
 }
 
@@ -83,10 +98,11 @@ fn check(comm: &str, seconds: f32, expected: std::ops::Range<f64>) {
     let settle = Settle::new(ZIPKIN);
     let jvm = Jvm::new(comm, seconds);
     let pid = jvm.0.id();
+    let words = |told: &[(String, u64)]| told.iter().map(|(told, _)| told.clone()).collect::<Vec<_>>();
     let (_, told) = settle.run(pid);
-    assert_eq!(told, "GC.run\nGC.run\nSystem.trim_native_heap\nVM.flags\n");
+    assert_eq!(words(&told), ["GC.run GC.run System.trim_native_heap VM.flags "]);
     let (took, told) = settle.run(pid);
-    assert_eq!(told, "System.trim_native_heap\n");
+    assert_eq!(words(&told), ["System.trim_native_heap "]);
     assert!(expected.contains(&took.as_secs_f64()), "{comm}, {seconds} s: waited {took:?}, not {expected:?}");
 }
 
@@ -111,9 +127,13 @@ fn a_jvm_without_such_a_thread_is_waited_for() {
 }
 
 #[test]
-fn before_jdk_20_it_collects_again() {
+fn before_jdk_20_it_collects_again_and_then_waits() {
     let settle = Settle::new(&format!("{ZIPKIN}java.version = 17\n"));
     let jvm = Jvm::new("VM Periodic Tas", 0.8);
     settle.run(jvm.0.id());
-    assert_eq!(settle.run(jvm.0.id()).1, "GC.run\nGC.run\nSystem.trim_native_heap\n");
+    let (_, told) = settle.run(jvm.0.id());
+    let [(collect, collected), (trim, trimmed)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((collect.as_str(), trim.as_str()), ("GC.run GC.run ", "System.trim_native_heap "));
+    let waited = Duration::from_nanos(trimmed - collected);
+    assert!(waited > Duration::from_millis(300), "the cleaners had {waited:?}");
 }

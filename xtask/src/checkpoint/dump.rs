@@ -66,6 +66,13 @@ fn remap(session: &Session, files: Vec<DataFile>, jvm: Option<&memory::Jvm>) -> 
         ));
         return Ok(files);
     }
+    let memory::Named { files, bytes } = memory::deleted(&session.store, files)?;
+    if bytes > 0 {
+        session.progress.say(&format!(
+            "{} of deleted files, libraries most often, will be mapped and not copied at a restore",
+            ByteSize(bytes)
+        ));
+    }
     let memory::Remapped { files, mapped, read, dropped, heap, stacks } =
         memory::remap(&session.store, files, jvm)?;
     session.progress.say(&format!(

@@ -20,7 +20,7 @@ pub(super) const FOLDER: &str = "/checkpoint-data/";
 /// [`super::remap()`] changed what its memory is.
 pub(super) const AS_DUMPED: &str = "as-dumped-";
 /// The largest of a dump of 140 MB has 14 KiB.
-const LIMIT: u64 = 64 << 20;
+pub(super) const LIMIT: u64 = 64 << 20;
 
 /// What begins every image.
 const COMMON_MAGIC: u32 = 0x5456_4319;
@@ -29,6 +29,8 @@ pub(super) const PAGEMAP_MAGIC: u32 = 0x5608_4025;
 pub(super) const FILES_MAGIC: u32 = 0x5630_3138;
 pub(super) const CORE_MAGIC: u32 = 0x5505_3847;
 pub(super) const PSTREE_MAGIC: u32 = 0x5027_3030;
+pub(super) const REMAP_MAGIC: u32 = 0x5913_3954;
+pub(super) const GHOST_MAGIC: u32 = 0x5258_3605;
 
 /// These pages are in the dump (`PE_PRESENT`), and not in an earlier one (`PE_PARENT`).
 const PRESENT: u64 = 1 << 2;
@@ -225,14 +227,19 @@ pub(super) fn number_of<'a>(listed: impl IntoIterator<Item = &'a [u8]>, path: &s
 pub(super) fn messages<'a>(name: &str, mut bytes: &'a [u8]) -> Result<Vec<&'a [u8]>> {
     let mut messages = Vec::new();
     while !bytes.is_empty() {
-        let taken = bytes.split_first_chunk::<4>().and_then(|(length, rest)| {
-            rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
-        });
-        let (message, rest) = taken.with_context(|| format!("{name} is cut off"))?;
+        let (message, rest) = first_message(name, bytes)?;
         messages.push(message);
         bytes = rest;
     }
     Ok(messages)
+}
+
+/// The first message of an image, and what stands behind it.
+pub(super) fn first_message<'a>(name: &str, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8])> {
+    let taken = bytes
+        .split_first_chunk::<4>()
+        .and_then(|(length, rest)| rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?));
+    taken.with_context(|| format!("{name} is cut off"))
 }
 
 /// What `of` finds in each message of an image.

@@ -7,6 +7,7 @@
 //! [`Kind::Other`], and every page is counted once whatever the kind.
 
 mod credentials;
+mod deleted;
 mod heap;
 mod images;
 mod kinds;
@@ -26,6 +27,7 @@ use anyhow::{Context, Result};
 use crate::lock::Lock;
 use crate::store::Store;
 pub use credentials::unburden;
+pub use deleted::{Named, deleted};
 pub use images::are_there;
 use images::{Images, PageRange};
 pub use remap::{Jvm, MEMORY, Remapped, counts_on_zeros, remap};

@@ -5,6 +5,7 @@ use super::made::{dumped, file, message_of};
 use super::*;
 use crate::lock::DataFile;
 
+mod deleted;
 mod heap;
 mod remap;
 

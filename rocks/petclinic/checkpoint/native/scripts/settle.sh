@@ -14,9 +14,22 @@ run=/run/petclinic
 }
 pid=$(cat "$run/jvm.pid")
 
+# Has the JVM run these commands of jcmd's.
+ask() {
+  printf '%s\n' "$@" >"$run/jcmd"
+  timeout 60 setpriv --inh-caps=-all --ambient-caps=-all \
+    /usr/bin/java -XX:-UsePerfData -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto \
+    -m jdk.jcmd/sun.tools.jcmd.JCmd "$pid" -f "$run/jcmd" >"$run/jcmd.log" 2>&1 ||
+    echo "settle: jcmd's $1 failed, the dump will be larger: $(tail -n 1 "$run/jcmd.log")" >&2
+}
+
 # What a collection frees and the C library gives back is neither dumped nor shipped. Two collections, because the
 # first one leaves survivors and cleaners behind.
 if [ -s "$run/settled" ]; then
+  # What has been asked since has left garbage, and in this JDK no compiled method has a barrier to be armed. Its
+  # cleaners free memory by a thread of their own, while this waits for another one (PetClinic: 148 MiB of data; 163
+  # where the next command is to trim, once in a dozen dumps).
+  ask GC.run GC.run
   # A compiler that has worked keeps its memory for the next method. HotSpot frees what lies about like that every five
   # seconds (ChunkPoolCleaner of its arena.cpp), and only what is free can be given back (Zipkin: 27 MiB of malloc's in
   # the dump without this wait, 16 with it). Its periodic thread has nothing else to do, so it is seen to wake up; where
@@ -32,18 +45,10 @@ if [ -s "$run/settled" ]; then
     [ -z "$alone" ] || [ "$(turns)" = "$before" ] || break
     sleep 0.1
   done
-  # What has been asked since has left garbage, and in this JDK no compiled method has a barrier to be armed. The second
-  # collection gives the cleaners of the first the time to free what is then trimmed (PetClinic: 150 MiB of data, with
-  # one collection 150 or 160).
-  printf '%s\n' GC.run GC.run System.trim_native_heap >"$run/jcmd"
+  ask System.trim_native_heap
 else
   # The flags say how large the heap can grow, which the pin keeps.
-  printf '%s\n' GC.run GC.run System.trim_native_heap VM.flags >"$run/jcmd"
-fi
-if ! timeout 60 setpriv --inh-caps=-all --ambient-caps=-all \
-  /usr/bin/java -XX:-UsePerfData -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto \
-  -m jdk.jcmd/sun.tools.jcmd.JCmd "$pid" -f "$run/jcmd" >"$run/jcmd.log" 2>&1; then
-  echo "settle: no collection before the dump, it will be larger: $(tail -n 1 "$run/jcmd.log")" >&2
+  ask GC.run GC.run System.trim_native_heap VM.flags
 fi
 # jcmd started the JVM's attach listener, whose socket was bound under this second name and then renamed.
 # CRIU looks for that name, and an unprivileged restore fails without it.

@@ -14,6 +14,15 @@ run=/run/zipkin
 }
 pid=$(cat "$run/jvm.pid")
 
+# Has the JVM run these commands of jcmd's.
+ask() {
+  printf '%s\n' "$@" >"$run/jcmd"
+  timeout 60 setpriv --inh-caps=-all --ambient-caps=-all \
+    /usr/bin/java -XX:-UsePerfData -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto \
+    -m jdk.jcmd/sun.tools.jcmd.JCmd "$pid" -f "$run/jcmd" >"$run/jcmd.log" 2>&1 ||
+    echo "settle: jcmd's $1 failed, the dump will be larger: $(tail -n 1 "$run/jcmd.log")" >&2
+}
+
 # What a collection frees and the C library gives back is neither dumped nor shipped. Two collections, because the
 # first one leaves survivors and cleaners behind.
 if [ -s "$run/settled" ]; then
@@ -32,15 +41,10 @@ if [ -s "$run/settled" ]; then
     [ -z "$alone" ] || [ "$(turns)" = "$before" ] || break
     sleep 0.1
   done
-  echo System.trim_native_heap >"$run/jcmd"
+  ask System.trim_native_heap
 else
   # The flags say how large the heap can grow, which the pin keeps.
-  printf '%s\n' GC.run GC.run System.trim_native_heap VM.flags >"$run/jcmd"
-fi
-if ! timeout 60 setpriv --inh-caps=-all --ambient-caps=-all \
-  /usr/bin/java -XX:-UsePerfData -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto \
-  -m jdk.jcmd/sun.tools.jcmd.JCmd "$pid" -f "$run/jcmd" >"$run/jcmd.log" 2>&1; then
-  echo "settle: no collection before the dump, it will be larger: $(tail -n 1 "$run/jcmd.log")" >&2
+  ask GC.run GC.run System.trim_native_heap VM.flags
 fi
 # jcmd started the JVM's attach listener, whose socket was bound under this second name and then renamed.
 # CRIU looks for that name, and an unprivileged restore fails without it.
