@@ -38,10 +38,26 @@ fn zipkin_comes_back_with_its_trace() {
     let output = workspace.succeed(&["restore", APP, "--detach", "--publish", &format!("{port}:9411")]);
     let trace = first_answer(port, "/api/v2/trace/5af7183fb1d4cf5f", Duration::from_secs(5));
     assert!(trace.contains("\"checkpoint\"") && trace.contains("\"warm\""), "{trace}");
+    maps_what_was_deleted(&workspace, output.stdout.trim());
     podman(&["rm", "--force", "--time", "0", output.stdout.trim()]);
     a_pod_has_its_library(&workspace);
     new_finds_the_same_sum(&workspace, &toml);
     workspace.assert_nothing_left();
+}
+
+/// netty unpacks its libraries into /tmp, and deletes what it has loaded: they come from the rock, not from a copy.
+fn maps_what_was_deleted(workspace: &Workspace, container: &str) {
+    let files = workspace.lock().data.files;
+    assert!(!files.iter().any(|file| file.path.contains("ghost-file")), "{files:?}");
+    let deleted = |file: &&str| file.starts_with("/checkpoint-data/deleted-");
+    let deleted: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(deleted).collect();
+    assert_eq!(deleted.len(), 2, "netty's of OpenSSL and of epoll");
+    let maps = podman(&["exec", container, "sh", "-c", "cat /proc/[0-9]*/maps"]);
+    for path in deleted {
+        let executable = |line: &str| line.contains("r-xp") && line.ends_with(path);
+        assert!(maps.lines().any(executable), "{path} is not in\n{maps}");
+    }
+    assert!(!maps.contains("/tmp/libnetty"), "{maps}");
 }
 
 /// `new` fetches the artifact, which is in Maven's cache by now, and pins the sum that apps/zipkin has.
