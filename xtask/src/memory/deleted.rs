@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 
-use super::images::{self, FILES_MAGIC, FOLDER, GHOST_MAGIC, LIMIT, REMAP_MAGIC};
+use super::images::{self, FILES_MAGIC, FOLDER, GHOST_MAGIC, LIMIT, MM_MAGIC, REMAP_MAGIC};
 use crate::lock::DataFile;
 use crate::store::Store;
 use crate::wire::{Field, Value, all, fields, message, number, number_at, numbers};
@@ -18,9 +18,12 @@ use crate::wire::{Field, Value, all, fields, message, number, number_at, numbers
 const IS_GHOST: u64 = 1;
 /// open(2)'s `O_ACCMODE`, of which 0 is for reading.
 const ACCESS: u64 = 3;
-/// stat(2)'s: what kind of file, and a regular one.
-const KIND: u64 = 0o170_000;
+/// mmap(2)'s `PROT_WRITE` and `MAP_SHARED`.
+const WRITE: u64 = 2;
+const SHARED: u64 = 1;
+/// stat(2)'s mode of a regular file with no bits but those that `--skip-file-rwx-check` lets differ.
 const REGULAR: u64 = 0o100_000;
+const PERMISSIONS: u64 = 0o777;
 /// Numbers of fields of `file_entry` and its `reg_file_entry`.
 const REGULAR_FILE: u64 = 3;
 const NAME: u64 = 6;
@@ -42,13 +45,27 @@ pub fn deleted(store: &Store, mut files: Vec<DataFile>) -> Result<Named> {
     let images: BTreeMap<String, DataFile> =
         images::named(&files).map(|(name, file)| (name.to_owned(), file.clone())).collect();
     let mut bytes = 0;
-    let Some(remaps) = images.get("remap-fpath.img") else { return Ok(Named { files, bytes }) };
-    let read = |name: &str, file, magic| -> Result<Vec<Vec<u8>>> {
-        let bytes = images::read_image(store, name, file, magic)?;
+    if !images.contains_key("remap-fpath.img") {
+        return Ok(Named { files, bytes });
+    }
+    let read = |name: &str, magic| -> Result<Vec<Vec<u8>>> {
+        let bytes = images::read_image(store, name, images.get(name), magic)?;
         Ok(images::messages(name, &bytes)?.into_iter().map(<[u8]>::to_vec).collect())
     };
-    let mut remaps = read("remap-fpath.img", Some(remaps), REMAP_MAGIC)?;
-    let mut listed = read("files.img", images.get("files.img"), FILES_MAGIC)?;
+    let mut remaps = read("remap-fpath.img", REMAP_MAGIC)?;
+    let mut listed = read("files.img", FILES_MAGIC)?;
+    let mut busy = BTreeSet::new();
+    for name in images.keys().filter(|name| name.starts_with("mm-")) {
+        for process in read(name, MM_MAGIC)? {
+            busy.extend(busy_files(&process).with_context(|| format!("{name} cannot be read"))?);
+        }
+    }
+    let mut place = BTreeMap::new();
+    for (at, entry) in listed.iter().enumerate() {
+        if let Some(number) = number_at(entry, &[REGULAR_FILE, 1])? {
+            place.insert(number, at);
+        }
+    }
     let mut ghosts = BTreeMap::<u64, BTreeSet<u64>>::new();
     for remap in &remaps {
         let [file, ghost, kind] = numbers(&fields(remap)?, [1, 2, 3]);
@@ -56,86 +73,108 @@ pub fn deleted(store: &Store, mut files: Vec<DataFile>) -> Result<Named> {
             ghosts.entry(ghost).or_default().insert(file);
         }
     }
+    let mut renamed = BTreeSet::new();
     for (ghost, opened) in ghosts {
         let name = format!("ghost-file-{ghost:x}.img");
         let Some(image) = images.get(&name).filter(|image| image.size <= LIMIT) else { continue };
+        if !opened.is_disjoint(&busy) {
+            continue;
+        }
         let dumped = images::read_image(store, &name, Some(image), GHOST_MAGIC)?;
         let Some(content) = content(&name, &dumped)? else { continue };
         let path = format!("{FOLDER}deleted-{ghost}");
-        let Some(renamed) = rename(&listed, &opened, content.len() as u64, &path)? else { continue };
-        listed = renamed;
-        let of_it =
-            |remap: &Vec<u8>| fields(remap).is_ok_and(|remap| numbers(&remap, [2, 3]) == [ghost, IS_GHOST]);
-        remaps.retain(|remap| !of_it(remap));
+        let entry = |number| {
+            let at = *place.get(number)?;
+            Some((at, rename(&listed[at], content.len() as u64, &path)?))
+        };
+        let Some(entries) = opened.iter().map(entry).collect::<Option<Vec<_>>>() else { continue };
+        for (at, entry) in entries {
+            listed[at] = entry;
+        }
         let (digest, size) = store.add_bytes(&content)?;
         bytes += size;
+        renamed.insert(ghost);
         let old = format!("{FOLDER}{name}");
         let file = files.iter_mut().find(|file| file.path == old).context("an image of the dump")?;
         *file = DataFile { path, sha256: Some(digest), size, ..file.clone() };
     }
-    if bytes > 0 {
-        for (name, bytes) in [
-            ("files.img", images::image(FILES_MAGIC, &listed)),
-            ("remap-fpath.img", images::image(REMAP_MAGIC, &remaps)),
-        ] {
-            let (digest, size) = store.add_bytes(&bytes)?;
-            let path = format!("{FOLDER}{name}");
-            let file = files.iter_mut().find(|file| file.path == path).context("an image of the dump")?;
-            (file.sha256, file.size) = (Some(digest), size);
-        }
-        files.sort_by(|a, b| a.path.cmp(&b.path));
+    if renamed.is_empty() {
+        return Ok(Named { files, bytes });
     }
+    remaps.retain(|remap| {
+        let [ghost, kind] = fields(remap).map(|remap| numbers(&remap, [2, 3])).unwrap_or_default();
+        kind != IS_GHOST || !renamed.contains(&ghost)
+    });
+    for (name, bytes) in [
+        ("files.img", images::image(FILES_MAGIC, &listed)),
+        ("remap-fpath.img", images::image(REMAP_MAGIC, &remaps)),
+    ] {
+        let (digest, size) = store.add_bytes(&bytes)?;
+        let path = format!("{FOLDER}{name}");
+        let file = files.iter_mut().find(|file| file.path == path).context("an image of the dump")?;
+        (file.sha256, file.size) = (Some(digest), size);
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(Named { files, bytes })
 }
 
-/// What a regular file held: behind a `ghost_file_entry`, its bytes, or those pieces that are no holes, each behind a
-/// `ghost_chunk_entry`.
+/// Files that a process (`mm_entry`) does more with than to read them: it runs one, and maps others that it had opened for
+/// writing, which is not said in `files.img` but of the mapping (CRIU's `dump_filemap`).
+fn busy_files(process: &[u8]) -> Result<Vec<u64>> {
+    let process = fields(process)?;
+    let mut busy: Vec<u64> = number(&process, 12).into_iter().collect();
+    for mapping in all(&process, 14) {
+        let mapping = fields(mapping)?;
+        let [file, protection, flags] = numbers(&mapping, [4, 5, 6]);
+        let written = match number(&mapping, 10) {
+            Some(opened) => opened & ACCESS != 0,
+            // As CRIU has it then.
+            None => flags & SHARED != 0 && protection & WRITE != 0,
+        };
+        if written {
+            busy.push(file);
+        }
+    }
+    Ok(busy)
+}
+
+/// What a regular file held: behind a `ghost_file_entry`, its bytes, or pieces of them, each behind a `ghost_chunk_entry`. A
+/// file with holes may be larger than all that was dumped, and stays what it is.
 fn content(name: &str, image: &[u8]) -> Result<Option<Vec<u8>>> {
     let (entry, mut rest) = images::first_message(name, image)?;
     let [mode, chunks, size] = numbers(&fields(entry)?, [3, 9, 10]);
-    if mode & KIND != REGULAR {
+    if mode & !PERMISSIONS != REGULAR {
         return Ok(None);
     }
     if chunks == 0 {
         return Ok(Some(rest.to_vec()));
     }
-    // Holes have no bytes in the image.
-    let Some(size) = Some(size).filter(|size| *size <= LIMIT) else { return Ok(None) };
-    let mut content = vec![0; size as usize];
+    let mut content = Vec::new();
     while !rest.is_empty() {
         let (chunk, behind) = images::first_message(name, rest)?;
         let [length, offset] = numbers(&fields(chunk)?, [1, 2]);
         let taken = usize::try_from(length).ok().and_then(|length| behind.split_at_checked(length));
         let (bytes, behind) = taken.with_context(|| format!("{name} is cut off"))?;
-        let place =
-            usize::try_from(offset).ok().and_then(|offset| content.get_mut(offset..)?.get_mut(..bytes.len()));
-        place.with_context(|| format!("{name} has bytes behind its file's end"))?.copy_from_slice(bytes);
-        rest = behind;
-    }
-    Ok(Some(content))
-}
-
-/// `files.img` with another path of these files, if each was opened for reading alone and has this size.
-fn rename(listed: &[Vec<u8>], opened: &BTreeSet<u64>, size: u64, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
-    let mut found = 0;
-    let mut renamed = listed.to_vec();
-    for entry in &mut renamed {
-        if !number_at(entry, &[REGULAR_FILE, 1])?.is_some_and(|number| opened.contains(&number)) {
-            continue;
-        }
-        let mut whole = fields(entry)?;
-        let mut file = all(&whole, REGULAR_FILE).next().map(fields).transpose()?.unwrap_or_default();
-        let may_differ = number(&file, 2).unwrap_or_default() & ACCESS != 0
-            || number(&file, 8).is_some_and(|stated| stated != size);
-        if may_differ {
+        if offset != content.len() as u64 {
             return Ok(None);
         }
-        put(&mut file, NAME, path.into());
-        put(&mut whole, REGULAR_FILE, message(&file));
-        *entry = message(&whole);
-        found += 1;
+        content.extend(bytes);
+        rest = behind;
     }
-    Ok((found == opened.len()).then_some(renamed))
+    Ok((content.len() as u64 == size).then_some(content))
+}
+
+/// A `file_entry` with another path, if the file was opened for reading alone and has this size.
+fn rename(entry: &[u8], size: u64, path: &str) -> Option<Vec<u8>> {
+    let mut entry = fields(entry).ok()?;
+    let mut file = fields(all(&entry, REGULAR_FILE).next()?).ok()?;
+    let reads = number(&file, 2).unwrap_or_default() & ACCESS == 0;
+    if !reads || number(&file, 8).is_some_and(|stated| stated != size) {
+        return None;
+    }
+    put(&mut file, NAME, path.into());
+    put(&mut entry, REGULAR_FILE, message(&file));
+    Some(message(&entry))
 }
 
 /// Puts other bytes in the place of a field's.
