@@ -28,7 +28,7 @@ ask() {
 if [ -s "$run/settled" ]; then
   # What has been asked since has left garbage, and in this JDK no compiled method has a barrier to be armed. Its
   # cleaners free memory by a thread of their own, while this waits for another one (PetClinic: 148 MiB of data; 163
-  # where the next command is to trim, once in a dozen dumps).
+  # where the next command is to trim, in two dumps of fifteen).
   ask GC.run GC.run
   # A compiler that has worked keeps its memory for the next method. HotSpot frees what lies about like that every five
   # seconds (ChunkPoolCleaner of its arena.cpp), and only what is free can be given back (Zipkin: 27 MiB of malloc's in
