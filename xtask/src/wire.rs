@@ -149,6 +149,12 @@ pub(crate) fn with_numbers(fields: &[Field], new: &[(u64, u64)]) -> Vec<Field> {
     fields
 }
 
+/// Puts another string or message in the place of a field's; whether there was one.
+pub(crate) fn put_bytes(fields: &mut [Field], number: u64, bytes: Vec<u8>) -> bool {
+    let found = fields.iter_mut().find(|field| field.number == number);
+    found.map(|field| field.value = Value::Bytes(bytes)).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 
 use super::images::{self, FILES_MAGIC, FOLDER, GHOST_MAGIC, LIMIT, MM_MAGIC, REMAP_MAGIC};
+use super::remap::field;
 use crate::lock::DataFile;
 use crate::store::Store;
-use crate::wire::{Field, Value, all, fields, message, number, number_at, numbers};
+use crate::wire::{all, fields, message, number, number_at, numbers, put_bytes};
 
 /// `remap_file_path_entry` that says so of a file: `GHOST`, of `remap_type`.
 const IS_GHOST: u64 = 1;
@@ -24,9 +25,6 @@ const SHARED: u64 = 1;
 /// stat(2)'s mode of a regular file with no bits but those that `--skip-file-rwx-check` lets differ.
 const REGULAR: u64 = 0o100_000;
 const PERMISSIONS: u64 = 0o777;
-/// Numbers of fields of `file_entry` and its `reg_file_entry`.
-const REGULAR_FILE: u64 = 3;
-const NAME: u64 = 6;
 
 /// Files of a dump, of which some were deleted and now have a name.
 #[derive(Debug)]
@@ -42,16 +40,12 @@ pub struct Named {
 /// # Errors
 /// Where an image cannot be understood, or the store cannot be written to.
 pub fn deleted(store: &Store, mut files: Vec<DataFile>) -> Result<Named> {
-    let images: BTreeMap<String, DataFile> =
-        images::named(&files).map(|(name, file)| (name.to_owned(), file.clone())).collect();
+    let images = images::owned(&files);
     let mut bytes = 0;
     if !images.contains_key("remap-fpath.img") {
         return Ok(Named { files, bytes });
     }
-    let read = |name: &str, magic| -> Result<Vec<Vec<u8>>> {
-        let bytes = images::read_image(store, name, images.get(name), magic)?;
-        Ok(images::messages(name, &bytes)?.into_iter().map(<[u8]>::to_vec).collect())
-    };
+    let read = |name: &str, magic| images::read_messages(store, &images, name, magic);
     let mut remaps = read("remap-fpath.img", REMAP_MAGIC)?;
     let mut listed = read("files.img", FILES_MAGIC)?;
     let mut busy = BTreeSet::new();
@@ -62,7 +56,7 @@ pub fn deleted(store: &Store, mut files: Vec<DataFile>) -> Result<Named> {
     }
     let mut place = BTreeMap::new();
     for (at, entry) in listed.iter().enumerate() {
-        if let Some(number) = number_at(entry, &[REGULAR_FILE, 1])? {
+        if let Some(number) = number_at(entry, &[field::REGULAR_FILE, field::NUMBER])? {
             place.insert(number, at);
         }
     }
@@ -105,15 +99,8 @@ pub fn deleted(store: &Store, mut files: Vec<DataFile>) -> Result<Named> {
         let [ghost, kind] = fields(remap).map(|remap| numbers(&remap, [2, 3])).unwrap_or_default();
         kind != IS_GHOST || !renamed.contains(&ghost)
     });
-    for (name, bytes) in [
-        ("files.img", images::image(FILES_MAGIC, &listed)),
-        ("remap-fpath.img", images::image(REMAP_MAGIC, &remaps)),
-    ] {
-        let (digest, size) = store.add_bytes(&bytes)?;
-        let path = format!("{FOLDER}{name}");
-        let file = files.iter_mut().find(|file| file.path == path).context("an image of the dump")?;
-        (file.sha256, file.size) = (Some(digest), size);
-    }
+    images::replace(store, &mut files, "files.img", &images::image(FILES_MAGIC, &listed))?;
+    images::replace(store, &mut files, "remap-fpath.img", &images::image(REMAP_MAGIC, &remaps))?;
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(Named { files, bytes })
 }
@@ -122,11 +109,11 @@ pub fn deleted(store: &Store, mut files: Vec<DataFile>) -> Result<Named> {
 /// writing, which is not said in `files.img` but of the mapping (CRIU's `dump_filemap`).
 fn busy_files(process: &[u8]) -> Result<Vec<u64>> {
     let process = fields(process)?;
-    let mut busy: Vec<u64> = number(&process, 12).into_iter().collect();
-    for mapping in all(&process, 14) {
+    let mut busy: Vec<u64> = number(&process, field::PROGRAM).into_iter().collect();
+    for mapping in all(&process, field::MAPPING) {
         let mapping = fields(mapping)?;
-        let [file, protection, flags] = numbers(&mapping, [4, 5, 6]);
-        let written = match number(&mapping, 10) {
+        let [file, protection, flags] = numbers(&mapping, [field::FILE, field::PROTECTION, field::FLAGS]);
+        let written = match number(&mapping, field::OPEN_FLAGS) {
             Some(opened) => opened & ACCESS != 0,
             // As CRIU has it then.
             None => flags & SHARED != 0 && protection & WRITE != 0,
@@ -167,19 +154,12 @@ fn content(name: &str, image: &[u8]) -> Result<Option<Vec<u8>>> {
 /// A `file_entry` with another path, if the file was opened for reading alone and has this size.
 fn rename(entry: &[u8], size: u64, path: &str) -> Option<Vec<u8>> {
     let mut entry = fields(entry).ok()?;
-    let mut file = fields(all(&entry, REGULAR_FILE).next()?).ok()?;
-    let reads = number(&file, 2).unwrap_or_default() & ACCESS == 0;
-    if !reads || number(&file, 8).is_some_and(|stated| stated != size) {
+    let mut file = fields(all(&entry, field::REGULAR_FILE).next()?).ok()?;
+    let reads = number(&file, field::OPENED).unwrap_or_default() & ACCESS == 0;
+    if !reads || number(&file, field::SIZE).is_some_and(|stated| stated != size) {
         return None;
     }
-    put(&mut file, NAME, path.into());
-    put(&mut entry, REGULAR_FILE, message(&file));
+    put_bytes(&mut file, field::NAME, path.into());
+    put_bytes(&mut entry, field::REGULAR_FILE, message(&file));
     Some(message(&entry))
-}
-
-/// Puts other bytes in the place of a field's.
-fn put(fields: &mut [Field], number: u64, bytes: Vec<u8>) {
-    if let Some(field) = fields.iter_mut().find(|field| field.number == number) {
-        field.value = Value::Bytes(bytes);
-    }
 }

@@ -212,6 +212,31 @@ pub(super) fn read_image(store: &Store, name: &str, file: Option<&DataFile>, mag
     }
 }
 
+/// The dump's images by name, to be read while the list of files changes.
+pub(super) fn owned(files: &[DataFile]) -> BTreeMap<String, DataFile> {
+    named(files).map(|(name, file)| (name.to_owned(), file.clone())).collect()
+}
+
+/// The messages of the image of this name.
+pub(super) fn read_messages(
+    store: &Store,
+    images: &BTreeMap<String, DataFile>,
+    name: &str,
+    magic: u32,
+) -> Result<Vec<Vec<u8>>> {
+    let bytes = read_image(store, name, images.get(name), magic)?;
+    Ok(messages(name, &bytes)?.into_iter().map(<[u8]>::to_vec).collect())
+}
+
+/// Has the image of this name hold other bytes.
+pub(super) fn replace(store: &Store, files: &mut [DataFile], name: &str, bytes: &[u8]) -> Result<()> {
+    let (digest, size) = store.add_bytes(bytes)?;
+    let path = format!("{FOLDER}{name}");
+    let file = files.iter_mut().find(|file| file.path == path).context("an image of the dump")?;
+    (file.sha256, file.size) = (Some(digest), size);
+    Ok(())
+}
+
 /// The number of a regular file, of the messages of `files.img`.
 pub(super) fn number_of<'a>(listed: impl IntoIterator<Item = &'a [u8]>, path: &str) -> Result<Option<u64>> {
     for file in listed {

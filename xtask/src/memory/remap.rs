@@ -17,15 +17,13 @@ mod mapping;
 mod pages;
 mod view;
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result};
 
 use super::images::{self, AS_DUMPED, FILES_MAGIC, FOLDER, Images, MM_MAGIC, PAGEMAP_MAGIC};
 use super::{heap, stacks};
 use crate::lock::DataFile;
 use crate::store::{Store, StoreWriter};
-use crate::wire::{Field, Value, fields, message, number, with_numbers};
+use crate::wire::{all, fields, message, number, put_bytes, with_numbers};
 use pages::Dumped;
 use view::View;
 
@@ -33,16 +31,19 @@ use view::View;
 pub const MEMORY: &str = "/checkpoint-data/memory.img";
 
 /// Numbers of fields: `vma_entry`, `mm_entry`, `pagemap_entry`, `file_entry` and `reg_file_entry`.
-mod field {
+pub(super) mod field {
     pub const START: u64 = 1;
     pub const END: u64 = 2;
     pub const OFFSET: u64 = 3;
     pub const FILE: u64 = 4;
+    pub const PROTECTION: u64 = 5;
     pub const FLAGS: u64 = 6;
     pub const STATUS: u64 = 7;
     pub const ADVICE: u64 = 9;
     pub const OPEN_FLAGS: u64 = 10;
 
+    /// The number of the file that it runs.
+    pub const PROGRAM: u64 = 12;
     pub const MAPPING: u64 = 14;
 
     pub const PAGES_32: u64 = 2;
@@ -52,6 +53,8 @@ mod field {
     pub const REGULAR_FILE: u64 = 3;
 
     pub const NUMBER: u64 = 1;
+    /// How it was opened.
+    pub const OPENED: u64 = 2;
     pub const NAME: u64 = 6;
     pub const SIZE: u64 = 8;
     /// The file's mode, which is the last that is not about a library's build.
@@ -110,12 +113,8 @@ pub fn counts_on_zeros(store: &Store, files: &[DataFile]) -> Result<Option<Strin
 /// Where an image is missing or cannot be understood, or the store cannot be written to.
 pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Result<Remapped> {
     let processes = Images::read(store, &files)?.processes;
-    let images: BTreeMap<String, DataFile> =
-        images::named(&files).map(|(name, file)| (name.to_owned(), file.clone())).collect();
-    let read = |name: &str, magic| -> Result<Vec<Vec<u8>>> {
-        let bytes = images::read_image(store, name, images.get(name), magic)?;
-        Ok(images::messages(name, &bytes)?.into_iter().map(<[u8]>::to_vec).collect())
-    };
+    let images = images::owned(&files);
+    let read = |name: &str, magic| images::read_messages(store, &images, name, magic);
     let mut listed = read("files.img", FILES_MAGIC)?;
     let mut memory = Memory { file: 1 + highest(&listed)?, out: store.writer()?, offset: 0 };
     let mut new = Vec::new();
@@ -168,10 +167,7 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Resu
         files.push(DataFile { path: MEMORY.to_owned(), sha256: Some(digest), size, ..beside.clone() });
     }
     for (name, bytes) in new {
-        let (digest, size) = store.add_bytes(&bytes)?;
-        let path = format!("{FOLDER}{name}");
-        let file = files.iter_mut().find(|file| file.path == path).context("an image of the dump")?;
-        (file.sha256, file.size) = (Some(digest), size);
+        images::replace(store, &mut files, &name, &bytes)?;
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(Remapped { files, mapped, read: kept, dropped, heap, stacks })
@@ -199,17 +195,15 @@ impl Memory {
     fn listed(&self, listed: &[Vec<u8>]) -> Result<Vec<u8>> {
         for entry in listed {
             let mut entry = fields(entry)?;
-            let regular = |field: &&mut Field| field.number == field::REGULAR_FILE;
-            let Some(Field { value: Value::Bytes(bytes), .. }) = entry.iter_mut().find(regular) else {
-                continue;
-            };
-            let mut file = fields(bytes)?;
+            let Some(file) = all(&entry, field::REGULAR_FILE).next() else { continue };
+            let mut file = fields(file)?;
             file.retain(|field| field.number <= field::MODE);
-            let Some(name) = file.iter_mut().find(|field| field.number == field::NAME) else { continue };
-            name.value = Value::Bytes(MEMORY.into());
+            if !put_bytes(&mut file, field::NAME, MEMORY.into()) {
+                continue;
+            }
             // O_RDONLY, at its beginning.
-            let new = [(field::NUMBER, self.file), (2, 0), (3, 0), (field::SIZE, self.offset)];
-            *bytes = message(&with_numbers(&file, &new));
+            let new = [(field::NUMBER, self.file), (field::OPENED, 0), (3, 0), (field::SIZE, self.offset)];
+            put_bytes(&mut entry, field::REGULAR_FILE, message(&with_numbers(&file, &new)));
             return Ok(message(&with_numbers(&entry, &[(field::FILE_NUMBER, self.file)])));
         }
         anyhow::bail!("files.img names no regular file, not even the program that ran")

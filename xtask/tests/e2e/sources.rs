@@ -36,14 +36,11 @@ fn a_folder_and_a_jar_of_this_machine() {
         "the deleted file is among the checkpoint data: {ghosts:?}"
     );
     // What can be written to stays CRIU's, though one of the two is closed; what is read is the rock's, the empty one, too.
-    let sizes = |part: &str| -> Vec<u64> {
-        let mut sizes: Vec<_> =
-            lock.data.files.iter().filter(|file| file.path.contains(part)).map(|file| file.size).collect();
-        sizes.sort_unstable();
-        sizes
-    };
     assert_eq!(ghosts.len(), 2, "{ghosts:?}");
-    assert_eq!(sizes("/checkpoint-data/deleted-"), [0, 20_000]);
+    let deleted = lock.data.files.iter().filter(|file| file.path.contains("/checkpoint-data/deleted-"));
+    let mut sizes: Vec<u64> = deleted.map(|file| file.size).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [0, 20_000]);
     workspace.assert_nothing_left();
 }
 
