@@ -111,6 +111,8 @@ fn located(error: &minijinja::Error, values: &Value) -> anyhow::Error {
 /// Strict, and without any way to print a string that passed no filter of [`quote`].
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
+    // Where a template's mistake stands: minijinja keeps that by itself only where it was built with its assertions.
+    environment.set_debug(true);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.expect("the default delimiters are valid"));
