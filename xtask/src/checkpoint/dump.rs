@@ -73,16 +73,17 @@ fn remap(session: &Session, files: Vec<DataFile>, jvm: Option<&memory::Jvm>) -> 
             ByteSize(bytes)
         ));
     }
-    let memory::Remapped { files, mapped, read, dropped, heap, stacks } =
+    let memory::Remapped { files, mapped, read, dropped, heap, stacks, windows } =
         memory::remap(&session.store, files, jvm)?;
     session.progress.say(&format!(
-        "of the dumped memory {} will be mapped and {} read at a restore; left out are {} of zeros, {} of Java heap \
-         and {} of stacks that are not in use",
+        "of the dumped memory {} will be mapped and {} read at a restore; left out are {} of zeros, {} of Java heap, \
+         {} of stacks and {} of inflaters' windows that are not in use",
         ByteSize(mapped),
         ByteSize(read),
-        ByteSize(dropped.saturating_sub(heap + stacks)),
+        ByteSize(dropped.saturating_sub(heap + stacks + windows)),
         ByteSize(heap),
-        ByteSize(stacks)
+        ByteSize(stacks),
+        ByteSize(windows)
     ));
     Ok(files)
 }

@@ -1,10 +1,26 @@
 //! Images of a process that never ran, for tests of what reads dumped memory.
 
+use std::collections::BTreeMap;
+
 use super::images::{self, CORE_MAGIC, FILES_MAGIC, MM_MAGIC, PAGEMAP_MAGIC, PSTREE_MAGIC};
+use super::heap::Memory;
 use super::remap::MEMORY;
 use crate::lock::DataFile;
 use crate::store::Store;
 use crate::wire::{Field, Value, message};
+
+/// Memory by words; what is not in it is not known.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Words(pub BTreeMap<u64, u64>);
+
+impl Memory for Words {
+    fn read(&self, address: u64, bytes: &mut [u8]) -> Option<()> {
+        for (at, byte) in (address..).zip(bytes) {
+            *byte = self.0.get(&(at / 8 * 8))?.to_le_bytes()[(at % 8) as usize];
+        }
+        Some(())
+    }
+}
 
 /// Bytes of a page.
 pub(crate) const PAGE: u64 = 4096;

@@ -18,6 +18,7 @@ mod stacks;
 #[cfg(test)]
 mod tests;
 mod whole;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -7,7 +7,7 @@
 //! restores any library. All restores of a host share what they have not written to.
 //!
 //! Pages of zeros are dropped on the way: private anonymous memory that is not there reads as zeros. So are those that the
-//! Java heap ([`heap`]) and threads' stacks ([`stacks`]) do not use.
+//! Java heap ([`heap`]), threads' stacks ([`stacks`]) and inflaters ([`windows`]) do not use.
 //!
 //! What a JVM and its C library do with memory holds for a private mapping of a file too: they never count on
 //! `MADV_DONTNEED` to give zeros (HotSpot maps anew, glibc clears), and the rest of mmap(2) makes no difference. Other
@@ -20,7 +20,7 @@ mod view;
 use anyhow::{Context, Result};
 
 use super::images::{self, AS_DUMPED, FILES_MAGIC, FOLDER, Images, MM_MAGIC, PAGEMAP_MAGIC};
-use super::{heap, stacks};
+use super::{heap, stacks, windows};
 use crate::lock::DataFile;
 use crate::store::{Store, StoreWriter};
 use crate::wire::{all, fields, message, number, put_bytes, with_numbers};
@@ -70,12 +70,14 @@ pub struct Remapped {
     pub mapped: u64,
     /// In CRIU's own images still: short runs, stacks, memory that is shared.
     pub read: u64,
-    /// Zeros, and what the Java heap and stacks do not use, that are no longer there.
+    /// Zeros, and what the Java heap, stacks and inflaters do not use, that are no longer there.
     pub dropped: u64,
     /// Of `dropped`, what the Java heap does not use.
     pub heap: u64,
     /// Of `dropped`, what threads' stacks do not use.
     pub stacks: u64,
+    /// Of `dropped`, what inflaters do not use.
+    pub windows: u64,
 }
 
 /// The JVM that a dumped process ran.
@@ -106,8 +108,8 @@ pub fn counts_on_zeros(store: &Store, files: &[DataFile]) -> Result<Option<Strin
     Ok(paths.find(is_one).cloned())
 }
 
-/// Moves what can be mapped out of the images of a dump that the store has. What the heap of its `jvm` and its threads'
-/// stacks do not use is left out.
+/// Moves what can be mapped out of the images of a dump that the store has. What the heap of its `jvm`, its threads'
+/// stacks and its inflaters do not use is left out.
 ///
 /// # Errors
 /// Where an image is missing or cannot be understood, or the store cannot be written to.
@@ -118,7 +120,7 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Resu
     let mut listed = read("files.img", FILES_MAGIC)?;
     let mut memory = Memory { file: 1 + highest(&listed)?, out: store.writer()?, offset: 0 };
     let mut new = Vec::new();
-    let (mut kept, mut dropped, mut heap, mut stacks) = (0, 0, 0, 0);
+    let (mut kept, mut dropped, mut heap, mut stacks, mut windows) = (0, 0, 0, 0, 0);
     for told in &processes {
         let pid = &told.pid;
         let (mm, pagemap) = (format!("mm-{pid}.img"), format!("pagemap-{pid}.img"));
@@ -141,6 +143,7 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Resu
             heap += dumped.forget(&ranges);
         }
         stacks += dumped.forget(&stacks::unused(&told.mappings, &told.stack_pointers));
+        windows += dumped.forget(&windows::unused(&dumped, &dumped.find(&windows::BEGINNING)?));
         let process = dumped.remap(&process, &mut memory).with_context(|| mm.clone())?;
         let mut out = store.writer()?;
         let entries = dumped.keep(&mut out)?;
@@ -170,7 +173,7 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Resu
         images::replace(store, &mut files, &name, &bytes)?;
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Remapped { files, mapped, read: kept, dropped, heap, stacks })
+    Ok(Remapped { files, mapped, read: kept, dropped, heap, stacks, windows })
 }
 
 /// The highest number of a file in `files.img`.

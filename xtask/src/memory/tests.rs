@@ -8,6 +8,7 @@ use crate::lock::DataFile;
 mod deleted;
 mod heap;
 mod remap;
+mod windows;
 
 const SAMPLE: &str = include_str!("../../tests/support/sample.lock");
 const PAGE: u64 = 4096;

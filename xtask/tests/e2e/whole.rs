@@ -71,9 +71,9 @@ fn from_git_to_a_restored_process() {
 
 fn checkpoint_pins(workspace: &Workspace, commit: &str) {
     let output = workspace.checkpoint(&[]);
-    output.assert_says(&["of Java heap and ", " of stacks that are not in use"]);
+    output.assert_says(&["of Java heap, ", " of stacks and ", " of inflaters' windows that are not in use"]);
     assert!(
-        !format!("{output}").contains("and 0 B of Java heap"),
+        !format!("{output}").contains("zeros, 0 B of Java heap"),
         "the JVM's spaces were not found\n{output}"
     );
     let lock_file = format!("apps/{APP}/checkpoint.lock");

@@ -5,16 +5,19 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
+use memchr::memmem;
 
-use super::super::images;
+use super::super::{heap, images};
 use super::mapping::Mapping;
 use super::{Memory, field};
 use crate::store::StoreWriter;
 use crate::wire::{Field, Value, fields, message, number, with_numbers};
 
-/// As many pages in a row are worth a mapping of their own, which costs as much as reading a few pages; and as many
-/// pages without content may lie between two such runs. Measured in docs/guide/performance.md.
+/// As many pages in a row are worth a mapping of their own, which costs as much as reading a few pages.
 const RUN: u64 = 16;
+/// As many pages without content may lie between two such runs, as zeros of the file. One less than lie whole within the
+/// window of an inflater (`windows.rs`), which most of the longer ones are. Both measured in docs/guide/performance.md.
+const GAP: u64 = 6;
 
 /// What becomes of a dumped page.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,7 +92,7 @@ impl Dumped {
     }
 
     /// The part of `bytes` that was dumped with the page of its first byte; `None` where that page was not.
-    pub fn read(&self, address: u64, bytes: &mut [u8]) -> Option<usize> {
+    pub fn part(&self, address: u64, bytes: &mut [u8]) -> Option<usize> {
         let (_, extent) =
             &self.entries[self.entries.partition_point(|(_, extent)| extent.at.end <= address)..].first()?;
         let within = address.checked_sub(extent.at.start)?;
@@ -97,6 +100,23 @@ impl Dumped {
         let offset = extent.position? as u64 * self.size + within;
         self.image.file().read_exact_at(&mut bytes[..here], offset).ok()?;
         Some(here)
+    }
+
+    /// Addresses at which the dumped pages hold these bytes, where they do not go from one page into the next.
+    pub fn find(&self, wanted: &[u8]) -> Result<Vec<u64>> {
+        let finder = memmem::Finder::new(wanted);
+        let mut found = Vec::new();
+        let mut page = vec![0; self.size as usize];
+        for (_, extent) in &self.entries {
+            let Some(position) = extent.position else { continue };
+            for (number, address) in extent.at.clone().step_by(self.size as usize).enumerate() {
+                if !self.zero[position + number] {
+                    self.image.file().read_exact_at(&mut page, (position + number) as u64 * self.size)?;
+                    found.extend(finder.find_iter(&page).map(|offset| address + offset as u64));
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The address and position of the dumped pages in a range; `None` where some of them are not in this dump.
@@ -158,7 +178,7 @@ impl Dumped {
             self.pages[*page] = Page::Dropped;
         }
         // What lies between pages of a file is the file's.
-        let gap = if anonymous { RUN * self.size } else { 0 };
+        let gap = if anonymous { GAP * self.size } else { 0 };
         let runs = runs(content.iter().map(|(address, _)| *address), self.size, gap);
         let mut pieces = Vec::new();
         let mut at = mapping.at.start;
@@ -220,6 +240,17 @@ impl Dumped {
             }
         }
         Ok(entries)
+    }
+}
+
+impl heap::Memory for Dumped {
+    fn read(&self, mut address: u64, mut bytes: &mut [u8]) -> Option<()> {
+        while !bytes.is_empty() {
+            let here = self.part(address, bytes)?;
+            address = address.checked_add(here as u64)?;
+            bytes = &mut bytes[here..];
+        }
+        Some(())
     }
 }
 

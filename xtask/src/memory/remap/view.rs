@@ -59,7 +59,7 @@ impl<'a> View<'a> {
 impl Memory for View<'_> {
     fn read(&self, mut address: u64, mut bytes: &mut [u8]) -> Option<()> {
         while !bytes.is_empty() {
-            let here = match self.dumped.read(address, bytes) {
+            let here = match self.dumped.part(address, bytes) {
                 Some(here) => here,
                 None => self.of_library(address, bytes)?,
             };

@@ -2,20 +2,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::memory::heap::{Memory, unused};
-
-/// Memory by words; what is not in it is not known.
-#[derive(Debug, Clone, Default)]
-struct Words(BTreeMap<u64, u64>);
-
-impl Memory for Words {
-    fn read(&self, address: u64, bytes: &mut [u8]) -> Option<()> {
-        for (at, byte) in (address..).zip(bytes) {
-            *byte = self.0.get(&(at / 8 * 8))?.to_le_bytes()[(at % 8) as usize];
-        }
-        Some(())
-    }
-}
+use crate::memory::heap::unused;
+use crate::memory::made::Words;
 
 /// Where the library is mapped, where its table, its names and its objects are.
 const START: u64 = 0x7000_0000;

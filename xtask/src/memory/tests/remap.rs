@@ -191,9 +191,10 @@ fn long_runs_are_mapped_and_zeros_dropped() {
     check(&[Made::new(at, ANON, &[(a, 15)])], [0, 15, 0]);
     check(&[Made::new(at, ANON, &[(zero, 40)])], [0, 0, 40]);
     check(&[Made::new(at, ANON, &[(None, 3), (a, 20), (None, 3)])], [20, 0, 0]);
-    // Zeros between two runs are a part of the file, as far as they are fewer than a run.
-    check(&[Made::new(at, ANON, &[(a, 10), (zero, 16), (a, 10)])], [36, 0, 16]);
-    check(&[Made::new(at, ANON, &[(a, 10), (None, 17), (a, 10)])], [0, 20, 0]);
+    // A few zeros between two runs are a part of the file.
+    check(&[Made::new(at, ANON, &[(a, 10), (zero, 6), (a, 10)])], [26, 0, 6]);
+    check(&[Made::new(at, ANON, &[(a, 10), (None, 7), (a, 10)])], [0, 20, 0]);
+    check(&[Made::new(at, ANON, &[(a, 20), (zero, 7), (a, 16)])], [36, 0, 7]);
     check(&[Made::new(at, ANON | 1 << 5, &[(a, 16)])], [16, 0, 0]);
     // A file's page that was overwritten with zeros is not the file's.
     check(&[Made::new(at, OF_FILE, &[(zero, 3), (None, 2), (a, 16), (zero, 4), (None, 9)])], [20, 3, 0]);
