@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::images::{self, CORE_MAGIC, FILES_MAGIC, MM_MAGIC, PAGEMAP_MAGIC, PSTREE_MAGIC};
 use super::heap::Memory;
+use super::images::{self, CORE_MAGIC, FILES_MAGIC, MM_MAGIC, PAGEMAP_MAGIC, PSTREE_MAGIC};
 use super::remap::MEMORY;
 use crate::lock::DataFile;
 use crate::store::Store;
