@@ -10,11 +10,13 @@
 //! Java heap ([`heap`]), threads' stacks ([`stacks`]) and inflaters ([`windows`]) do not use.
 //!
 //! What a JVM and its C library do with memory holds for a private mapping of a file too: they never count on
-//! `MADV_DONTNEED` to give zeros (HotSpot maps anew, glibc clears), and the rest of mmap(2) makes no difference. Other
+//! `MADV_DONTNEED` to give zeros (HotSpot maps anew, glibc clears), and they make no mapping larger but by `realloc`
+//! ([`pieces`]). Other
 //! allocators do count on it ([`counts_on_zeros`]): after the same call, a file's pages are what they were at the dump.
 
 mod mapping;
 mod pages;
+mod pieces;
 mod view;
 
 use anyhow::{Context, Result};
@@ -143,7 +145,8 @@ pub fn remap(store: &Store, mut files: Vec<DataFile>, jvm: Option<&Jvm>) -> Resu
             heap += dumped.forget(&ranges);
         }
         stacks += dumped.forget(&stacks::unused(&told.mappings, &told.stack_pointers));
-        windows += dumped.forget(&windows::unused(&dumped, &dumped.find(&windows::BEGINNING)?));
+        windows +=
+            dumped.forget(&windows::unused(&dumped, &dumped.find(&windows::BEGINNING, windows::may_begin)?));
         let process = dumped.remap(&process, &mut memory).with_context(|| mm.clone())?;
         let mut out = store.writer()?;
         let entries = dumped.keep(&mut out)?;

@@ -5,9 +5,9 @@
 //! Boot opens every jar within its jar: 138 windows in PetClinic's memory, 238 in Zipkin's. Nobody reads a window of no
 //! size before it is written: what an inflater copies from it is bounded by what it holds (`inflate.c`), which is nothing.
 //!
-//! The one moment in which that is not so is between the two calls of `free` by which `inflateEnd` gives back a window and then
-//! its inflater: what another thread had made of the window just then would be lost. No dump ever met it, and each pin is
-//! restored three times before it counts.
+//! For a moment it may belong to somebody else: while `inflateInit2_` makes an inflater of memory that held one, and between
+//! the two calls of `free` in `inflateEnd`. A dump would have to freeze a thread right there while another has taken that very
+//! piece and filled it, and an application is idle when it is dumped.
 //!
 //! An inflater is told by the mode in which zlib (since 1.2.9; Java's own copy of it too) has one at its beginning, by
 //! two structures that point to each other, and by the size that malloc of the GNU C library notes before the window.
@@ -39,13 +39,21 @@ const LOGARITHMS: Range<u64> = 8..16;
 /// a piece of its own.
 const ADDED: Range<u64> = 8..49;
 
-/// Addresses of windows that hold nothing. `beginnings`: where [`BEGINNING`] stands.
+/// Whether an inflater can have its mode at this address: malloc gives out what is a multiple of 16.
+pub(super) fn may_begin(address: &u64) -> bool {
+    address % 16 == inflater::MODE
+}
+
+/// Addresses of windows that hold nothing, sorted. `beginnings`: where [`BEGINNING`] stands.
 pub(super) fn unused(memory: &impl Memory, beginnings: &[u64]) -> Vec<Range<u64>> {
-    beginnings.iter().filter_map(|beginning| window(memory, *beginning)).collect()
+    let mut found: Vec<_> = beginnings.iter().filter_map(|beginning| window(memory, *beginning)).collect();
+    found.sort_unstable_by_key(|window| window.start);
+    // Two inflaters with one window are none.
+    found.chunk_by(|a, b| a.start == b.start).filter(|same| same.len() == 1).flatten().cloned().collect()
 }
 
 fn window(memory: &impl Memory, beginning: u64) -> Option<Range<u64>> {
-    let state = beginning.checked_sub(inflater::MODE).filter(|state| state.is_multiple_of(16))?;
+    let state = beginning.checked_sub(inflater::MODE)?;
     let of = |field: u64| memory.word(state.checked_add(field)?);
     let stream = of(inflater::STREAM)?;
     let back = memory.word(stream.checked_add(STATE)?)?;

@@ -23,8 +23,9 @@ fn a_folder_and_a_jar_of_this_machine() {
     let jar = workspace.root().join("sample.jar");
     fs_err::copy(workspace.state().join("store/blobs/sha256").join(lock.source.jar.hex()), &jar).unwrap();
 
-    println!("  a jar, with a deleted file that is within the limit");
-    let ghost = runtime_file.to_owned() + "SAMPLE_FAULT = \"ghost\"\nSAMPLE_GHOST_BYTES = \"4194304\"\n";
+    println!("  a jar, with a deleted file that is within the limit, and a large piece of native memory");
+    let ghost = runtime_file.to_owned()
+        + "SAMPLE_FAULT = \"ghost\"\nSAMPLE_GHOST_BYTES = \"4194304\"\nSAMPLE_LARGE_PIECE = \"true\"\n";
     workspace.write(&sample_from(NOWHERE, &ghost));
     workspace.checkpoint(&["--source", jar.to_str().unwrap()]);
     file_made_at_run_time_travels(&workspace);
@@ -41,7 +42,22 @@ fn a_folder_and_a_jar_of_this_machine() {
     let mut sizes: Vec<u64> = deleted.map(|file| file.size).collect();
     sizes.sort_unstable();
     assert_eq!(sizes, [0, 20_000]);
+    mapped_memory_can_grow(&workspace);
     workspace.assert_nothing_left();
+}
+
+/// What `realloc` enlarges was mapped from a file that ends somewhere.
+fn mapped_memory_can_grow(workspace: &Workspace) {
+    let (name, port) = workspace.restore();
+    let maps = podman(&["exec", &name, "sh", "-c", "cat /proc/[0-9]*/maps"]);
+    let bytes = |line: &str| {
+        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+        Some(u64::from_str_radix(end, 16).ok()? - u64::from_str_radix(start, 16).ok()?)
+    };
+    let large = |line: &str| line.ends_with("/memory.img") && bytes(line) >= Some(34 << 20);
+    assert!(maps.lines().any(large), "34 MiB of memory.img are not in\n{maps}");
+    assert_eq!(get(port, "/grow"), "7 7 9");
+    podman(&["rm", "--force", "--time", "0", &name]);
 }
 
 fn file_made_at_run_time_travels(workspace: &Workspace) {

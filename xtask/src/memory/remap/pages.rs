@@ -9,7 +9,7 @@ use memchr::memmem;
 
 use super::super::{heap, images};
 use super::mapping::Mapping;
-use super::{Memory, field};
+use super::{Memory, field, pieces};
 use crate::store::StoreWriter;
 use crate::wire::{Field, Value, fields, message, number, with_numbers};
 
@@ -34,8 +34,10 @@ pub(super) struct Dumped {
     size: u64,
     /// As they stand in the pagemap; those that are not in this dump have no place in the image.
     entries: Vec<(Vec<Field>, Extent)>,
-    /// Of each page of the image: whether it may as well hold nothing but zeros, and what becomes of it.
+    /// Of each page of the image: whether it may as well hold nothing but zeros, how long the piece of malloc's is that begins
+    /// with it, and what becomes of it.
     zero: Vec<bool>,
+    piece: Vec<u64>,
     pages: Vec<Page>,
 }
 
@@ -58,13 +60,14 @@ impl Dumped {
             let at = start..end.context("pages beyond the end of memory")?;
             let before = sorted.last().map_or(0, |(_, last): &(_, Extent)| last.at.end);
             ensure!(at.start >= before, "pages at {start:#x} are not in order");
+            ensure!(start.is_multiple_of(size), "pages at {start:#x} are none");
             let there = images::present(&entry);
             sorted.push((entry, Extent { at, position: there.then_some(position) }));
             position += if there { usize::try_from(pages)? } else { 0 };
         }
-        let zero = zeros(&image, bytes, size)?;
+        let (zero, piece) = look(&image, bytes, size)?;
         let pages = vec![Page::Kept; zero.len()];
-        Ok(Dumped { image, size, entries: sorted, zero, pages })
+        Ok(Dumped { image, size, entries: sorted, zero, piece, pages })
     }
 
     /// Bytes of a page.
@@ -81,7 +84,7 @@ impl Dumped {
     pub fn forget(&mut self, ranges: &[Range<u64>]) -> u64 {
         let mut forgotten = 0;
         for range in ranges {
-            let start = range.start.next_multiple_of(self.size);
+            let Some(start) = range.start.checked_next_multiple_of(self.size) else { continue };
             for (_, position) in self.within(&(start..range.end - range.end % self.size)).unwrap_or_default()
             {
                 forgotten += if self.zero[position] { 0 } else { self.size };
@@ -102,8 +105,9 @@ impl Dumped {
         Some(here)
     }
 
-    /// Addresses at which the dumped pages hold these bytes, where they do not go from one page into the next.
-    pub fn find(&self, wanted: &[u8]) -> Result<Vec<u64>> {
+    /// Addresses, of those that `may` be meant, at which the dumped pages hold these bytes. What goes from one page into the next
+    /// is not found.
+    pub fn find(&self, wanted: &[u8], may: impl Fn(&u64) -> bool) -> Result<Vec<u64>> {
         let finder = memmem::Finder::new(wanted);
         let mut found = Vec::new();
         let mut page = vec![0; self.size as usize];
@@ -112,7 +116,7 @@ impl Dumped {
             for (number, address) in extent.at.clone().step_by(self.size as usize).enumerate() {
                 if !self.zero[position + number] {
                     self.image.file().read_exact_at(&mut page, (position + number) as u64 * self.size)?;
-                    found.extend(finder.find_iter(&page).map(|offset| address + offset as u64));
+                    found.extend(finder.find_iter(&page).map(|offset| address + offset as u64).filter(&may));
                 }
             }
         }
@@ -126,11 +130,11 @@ impl Dumped {
         for (_, extent) in self.entries[first..].iter().take_while(|(_, extent)| extent.at.start < range.end)
         {
             let position = extent.position?;
-            for (page, address) in extent.at.clone().step_by(self.size as usize).enumerate() {
-                if range.contains(&address) {
-                    pages.push((address, position + page));
-                }
-            }
+            let first = range.start.saturating_sub(extent.at.start).div_ceil(self.size);
+            let addresses =
+                extent.at.clone().step_by(self.size as usize).enumerate().skip(usize::try_from(first).ok()?);
+            let within = addresses.take_while(|(_, address)| *address < range.end);
+            pages.extend(within.map(|(page, address)| (address, position + page)));
         }
         Some(pages)
     }
@@ -179,7 +183,10 @@ impl Dumped {
         }
         // What lies between pages of a file is the file's.
         let gap = if anonymous { GAP * self.size } else { 0 };
+        let large = content.iter().filter(|(_, page)| self.piece[*page] > 0);
+        let large = large.map(|(address, page)| *address..address.saturating_add(self.piece[*page]));
         let runs = runs(content.iter().map(|(address, _)| *address), self.size, gap);
+        let runs = pieces::cut(runs, large, self.size);
         let mut pieces = Vec::new();
         let mut at = mapping.at.start;
         let worth = RUN * self.size;
@@ -254,14 +261,14 @@ impl heap::Memory for Dumped {
     }
 }
 
-/// Which pages of an image hold nothing but zeros.
-fn zeros(image: &fs_err::File, bytes: u64, size: u64) -> Result<Vec<bool>> {
+/// Of each page of an image, whether it holds nothing but zeros, and how long the piece of malloc's is that begins with it.
+fn look(image: &fs_err::File, bytes: u64, size: u64) -> Result<(Vec<bool>, Vec<u64>)> {
     let (mut page, nothing) = (vec![0; size as usize], vec![0; size as usize]);
-    let is_zero = |at| {
+    let look = |at| {
         image.file().read_exact_at(&mut page, at)?;
-        Ok(page == nothing)
+        Ok((page == nothing, pieces::length(&page)))
     };
-    (0..bytes).step_by(size as usize).map(is_zero).collect()
+    (0..bytes).step_by(size as usize).map(look).collect()
 }
 
 /// Addresses of pages as runs, of which those with no more than `gap` bytes between them are one.

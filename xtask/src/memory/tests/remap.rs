@@ -1,6 +1,7 @@
 //! A process whose memory was remapped reads the same at every address as the one that was dumped.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::*;
 use crate::wire::{Field, Value, fields, message, number};
@@ -49,15 +50,21 @@ impl Made {
 /// The images of a process with these mappings.
 fn images_of(all: &[Made]) -> Dump {
     let mut mm = vec![field(1, 0xcafe), field(11, 5)];
-    let (mut pagemap, mut pages) = (vec![vec![8, 1]], Vec::new());
+    // Neighbours are one entry, whatever they belong to.
+    let (mut entries, mut pages): (Vec<Range<u64>>, _) = (Vec::new(), Vec::new());
     for made in all {
         mm.push(Field { number: 14, value: Value::Bytes(message(&made.fields())) });
         let at = (made.start..).step_by(SIZE as usize);
         for (address, page) in at.zip(&made.pages).filter_map(|(at, page)| page.map(|page| (at, page))) {
-            pagemap.push(dumped(address, 1));
+            match entries.last_mut().filter(|last| last.end == address) {
+                Some(last) => last.end += SIZE,
+                None => entries.push(address..address + SIZE),
+            }
             pages.extend([page; SIZE as usize]);
         }
     }
+    let entries = entries.iter().map(|at| dumped(at.start, (at.end - at.start) / SIZE));
+    let pagemap: Vec<_> = [vec![8, 1]].into_iter().chain(entries).collect();
     let mut images = dump(&[], &[], 0);
     let mut put = |name: &str, bytes| {
         images.iter_mut().find(|(found, _)| *found == name).unwrap().1 = bytes;
@@ -224,6 +231,45 @@ fn what_lies_below_a_stack_pointer_is_dropped() {
     assert_eq!([mapped, read, dropped, stacks].map(|bytes| bytes / SIZE), [33, 0, 7, 7]);
     before.range_mut(stack..pointer - SIZE).for_each(|(_, (_, content))| *content = Content::Bytes(0));
     assert_eq!(Restored { store: &store, files: &remapped.files }.memory(), before);
+}
+
+#[test]
+fn a_piece_of_mallocs_never_lies_whole_in_the_file() {
+    let at = 0x7f00_0000_0000;
+    // Pieces by their first page and what their headers say; pages that are mapped.
+    let check = |pieces: &[(u64, u64)], expected: &[Range<u64>]| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let mut images = images_of(&[Made::new(at, ANON, &[(Some(7), 60)])]);
+        let pages = &mut images.iter_mut().find(|(name, _)| *name == "pages-1.img").unwrap().1;
+        for (page, noted) in pieces {
+            let start = (page * SIZE) as usize;
+            pages[start..start + 16].copy_from_slice(&[0_u64.to_le_bytes(), noted.to_le_bytes()].concat());
+        }
+        let files = remap(&store, stored(&store, &images), None).unwrap().files;
+        let mm = Restored { store: &store, files: &files }.messages("mm-7.img").remove(0);
+        let mappings = mm.iter().filter(|field| field.number == 14).map(|mapping| {
+            let Value::Bytes(mapping) = &mapping.value else { panic!("no mapping") };
+            fields(mapping).unwrap()
+        });
+        let of_file = mappings.filter(|mapping| number(mapping, 7).unwrap() & 0x40 != 0);
+        let page = |mapping: &[Field], field| (number(mapping, field).unwrap() - at) / SIZE;
+        let mapped: Vec<_> = of_file.map(|mapping| page(&mapping, 1)..page(&mapping, 2)).collect();
+        assert_eq!(mapped, expected, "{pieces:x?}");
+    };
+    let noted = |pages: u64| (pages * SIZE) | 2;
+    let whole = [Range { start: 0, end: 60 }];
+    check(&[], &whole);
+    check(&[(0, noted(60))], &[Range { start: 0, end: 59 }]);
+    check(&[(2, noted(20)), (22, noted(38))], &[0..21, 22..59]);
+    check(&[(20, noted(20))], &[0..39, 40..60]);
+    // What is left over is too short for a mapping of its own.
+    check(&[(0, noted(50))], &[Range { start: 0, end: 49 }]);
+    check(&[(30, noted(1))], &[0..30, 31..60]);
+    // It goes beyond, it is a piece of a heap, its size is none.
+    for header in [noted(31), noted(20) | 1, noted(20) & !2, noted(20) + 8, 2, !5] {
+        check(&[(30, header)], &whole);
+    }
 }
 
 #[test]

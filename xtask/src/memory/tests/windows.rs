@@ -3,7 +3,7 @@ use std::ops::Range;
 use proptest::prelude::*;
 
 use super::super::made::{PAGE, Page, Words, process};
-use super::super::windows::{BEGINNING, unused};
+use super::super::windows::{BEGINNING, may_begin, unused};
 use super::super::{Remapped, processes, remap};
 use crate::store::Store;
 
@@ -47,9 +47,10 @@ fn a_window_of_no_size_is_unused() {
     }
     check(&[(STATE + 56, 9), (WINDOW - 8, 512 + 17)], Some(WINDOW..WINDOW + 512));
     assert_eq!(unused(&words(&[]), &[]), []);
-    let (twice, other) = ([STATE + 8, STATE + 24], [STATE + 8 + 4, 0, 7, u64::MAX]);
-    assert_eq!(unused(&words(&[]), &twice), whole.into_iter().collect::<Vec<_>>());
+    let (two, other) = ([STATE + 8, STATE + 24], [STATE + 8 + 4, 0, 7, u64::MAX]);
+    assert_eq!(unused(&words(&[]), &two), whole.into_iter().collect::<Vec<_>>());
     assert_eq!(unused(&words(&[]), &other), []);
+    assert!(may_begin(&(STATE + 8)) && [0, 4, 12, 16, 24 + 4].iter().all(|part| !may_begin(&(STATE + part))));
 }
 
 #[test]
@@ -68,6 +69,8 @@ fn what_may_be_in_use_is_left_alone() {
     for logarithm in [0, 7, 14, 16, 64] {
         check(&[(STATE + 56, logarithm)], None);
     }
+    // Two that have one and the same.
+    assert_eq!(unused(&words(&[]), &[STATE + 8, STATE + 8]), []);
     // Nothing that points back.
     for stream in [0, STATE, u64::MAX - 55] {
         check(&[(STATE, stream)], None);
