@@ -11,7 +11,7 @@
 //!
 //! An inflater is told by the mode in which zlib (since 1.2.9; Java's own copy of it too) has one at its beginning, by
 //! two structures that point to each other, and by the size that malloc of the GNU C library notes before the window.
-//! Where one of these is not as it was with zlib 1.2.13, nothing is known, and everything is kept.
+//! Where one of these is not as it was with zlib 1.3.2 and glibc's malloc, nothing is known, and everything is kept.
 
 use std::ops::Range;
 

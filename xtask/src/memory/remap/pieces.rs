@@ -11,13 +11,20 @@ use std::ops::Range;
 const MAPPED: u64 = 2;
 const MARKS: u64 = 7;
 
+/// What newer versions leave out of the length that they note: the two words themselves (seen with JDK 21's rock of 2026-11).
+const HEAD: u64 = 16;
+
 /// The length of the piece that begins with this page, which notes it in its second word; 0 where none does. What only looks
 /// like one does no harm.
 pub(super) fn length(page: &[u8]) -> u64 {
     let size = page.len() as u64;
     let noted = page.get(8..16).and_then(|word| word.try_into().ok()).map_or(0, u64::from_le_bytes);
-    let length = noted & !MARKS;
-    if page[..8] == [0; 8] && noted & MARKS == MAPPED && length.is_multiple_of(size) { length } else { 0 }
+    if page[..8] != [0; 8] || noted & MARKS != MAPPED {
+        return 0;
+    }
+    let noted = noted & !MARKS;
+    let lengths = [noted, noted.saturating_add(HEAD)];
+    lengths.into_iter().find(|length| length.is_multiple_of(size)).unwrap_or_default()
 }
 
 /// Runs of pages without the last page of each piece that lies whole in one of them. Both are sorted.

@@ -266,8 +266,21 @@ fn a_piece_of_mallocs_never_lies_whole_in_the_file() {
     // What is left over is too short for a mapping of its own.
     check(&[(0, noted(50))], &[Range { start: 0, end: 49 }]);
     check(&[(30, noted(1))], &[0..30, 31..60]);
+    // As newer versions of glibc note it.
+    check(&[(0, noted(60) - 16)], &[Range { start: 0, end: 59 }]);
+    check(&[(20, noted(20) - 16)], &[0..39, 40..60]);
     // It goes beyond, it is a piece of a heap, its size is none.
-    for header in [noted(31), noted(20) | 1, noted(20) & !2, noted(20) + 8, 2, !5] {
+    for header in [
+        noted(31),
+        noted(20) | 1,
+        noted(20) & !2,
+        noted(20) + 8,
+        noted(20) - 8,
+        noted(20) - 32,
+        noted(31) - 16,
+        2,
+        !5,
+    ] {
         check(&[(30, header)], &whole);
     }
 }
