@@ -21,8 +21,18 @@ const NAME: usize = 256;
 
 /// The memory of a process at the moment of its dump.
 pub(super) trait Memory {
+    /// As many of the bytes from an address on as lie in one place, and how many these are; `None` if the first is not known.
+    fn part(&self, address: u64, bytes: &mut [u8]) -> Option<usize>;
+
     /// The bytes from an address on, if they are known.
-    fn read(&self, address: u64, bytes: &mut [u8]) -> Option<()>;
+    fn read(&self, mut address: u64, mut bytes: &mut [u8]) -> Option<()> {
+        while !bytes.is_empty() {
+            let here = self.part(address, bytes)?;
+            address = address.checked_add(here as u64)?;
+            bytes = &mut bytes[here..];
+        }
+        Some(())
+    }
 
     /// A word, or an address.
     fn word(&self, address: u64) -> Option<u64> {

@@ -14,11 +14,9 @@ use crate::wire::{Field, Value, message};
 pub(super) struct Words(pub BTreeMap<u64, u64>);
 
 impl Memory for Words {
-    fn read(&self, address: u64, bytes: &mut [u8]) -> Option<()> {
-        for (at, byte) in (address..).zip(bytes) {
-            *byte = self.0.get(&(at / 8 * 8))?.to_le_bytes()[(at % 8) as usize];
-        }
-        Some(())
+    fn part(&self, address: u64, bytes: &mut [u8]) -> Option<usize> {
+        *bytes.first_mut()? = self.0.get(&(address / 8 * 8))?.to_le_bytes()[(address % 8) as usize];
+        Some(1)
     }
 }
 

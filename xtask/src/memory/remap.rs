@@ -11,8 +11,8 @@
 //!
 //! What a JVM and its C library do with memory holds for a private mapping of a file too: they never count on
 //! `MADV_DONTNEED` to give zeros (HotSpot maps anew, glibc clears), and they make no mapping larger but by `realloc`
-//! ([`pieces`]). Other
-//! allocators do count on it ([`counts_on_zeros`]): after the same call, a file's pages are what they were at the dump.
+//! ([`pieces`]). Other allocators do count on it ([`counts_on_zeros`]): after the same call, a file's pages are what they were
+//! at the dump.
 
 mod mapping;
 mod pages;

@@ -94,17 +94,6 @@ impl Dumped {
         forgotten
     }
 
-    /// The part of `bytes` that was dumped with the page of its first byte; `None` where that page was not.
-    pub fn part(&self, address: u64, bytes: &mut [u8]) -> Option<usize> {
-        let (_, extent) =
-            &self.entries[self.entries.partition_point(|(_, extent)| extent.at.end <= address)..].first()?;
-        let within = address.checked_sub(extent.at.start)?;
-        let here = usize::try_from(extent.at.end - address).ok()?.min(bytes.len());
-        let offset = extent.position? as u64 * self.size + within;
-        self.image.file().read_exact_at(&mut bytes[..here], offset).ok()?;
-        Some(here)
-    }
-
     /// Addresses, of those that `may` be meant, at which the dumped pages hold these bytes. What goes from one page into the next
     /// is not found.
     pub fn find(&self, wanted: &[u8], may: impl Fn(&u64) -> bool) -> Result<Vec<u64>> {
@@ -251,13 +240,15 @@ impl Dumped {
 }
 
 impl heap::Memory for Dumped {
-    fn read(&self, mut address: u64, mut bytes: &mut [u8]) -> Option<()> {
-        while !bytes.is_empty() {
-            let here = self.part(address, bytes)?;
-            address = address.checked_add(here as u64)?;
-            bytes = &mut bytes[here..];
-        }
-        Some(())
+    /// What was dumped with the page of the first byte.
+    fn part(&self, address: u64, bytes: &mut [u8]) -> Option<usize> {
+        let (_, extent) =
+            &self.entries[self.entries.partition_point(|(_, extent)| extent.at.end <= address)..].first()?;
+        let within = address.checked_sub(extent.at.start)?;
+        let here = usize::try_from(extent.at.end - address).ok()?.min(bytes.len());
+        let offset = extent.position? as u64 * self.size + within;
+        self.image.file().read_exact_at(&mut bytes[..here], offset).ok()?;
+        Some(here)
     }
 }
 

@@ -57,15 +57,7 @@ impl<'a> View<'a> {
 }
 
 impl Memory for View<'_> {
-    fn read(&self, mut address: u64, mut bytes: &mut [u8]) -> Option<()> {
-        while !bytes.is_empty() {
-            let here = match self.dumped.part(address, bytes) {
-                Some(here) => here,
-                None => self.of_library(address, bytes)?,
-            };
-            address = address.checked_add(here as u64)?;
-            bytes = &mut bytes[here..];
-        }
-        Some(())
+    fn part(&self, address: u64, bytes: &mut [u8]) -> Option<usize> {
+        self.dumped.part(address, bytes).or_else(|| self.of_library(address, bytes))
     }
 }
