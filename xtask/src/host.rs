@@ -11,7 +11,7 @@ use crate::plan::{Plan, Step};
 use crate::process::{self, Limit};
 use crate::progress::Progress;
 use crate::rocks::Job;
-use crate::runtime::Kind;
+use crate::runtime::{Kind, Runtime};
 use crate::session::Session;
 use crate::way::Packer;
 
@@ -99,11 +99,12 @@ pub fn for_checkpoint(job: &Job<'_>, plan: &Plan) -> Vec<Need> {
     needs
 }
 
-/// The container engine: podman, unless Docker is asked for or alone there.
+/// The container engine: podman, unless Docker is asked for, or answers where podman is not installed. Many machines have
+/// its program alone, whose daemon is elsewhere or nowhere.
 pub fn for_restore(session: &Session) -> Vec<Need> {
     match session.runtime {
         Some(Kind::Docker) => vec![DOCKER],
-        None if find(PODMAN.program).is_none() && find(DOCKER.program).is_some() => vec![DOCKER],
+        None if !PODMAN.is_met() && Runtime::connect(Some(Kind::Docker)).is_ok() => vec![DOCKER],
         _ => vec![PODMAN],
     }
 }
@@ -117,9 +118,11 @@ pub fn ensure(needs: &[Need], install: bool, progress: &Progress) -> Result<()> 
     let programs: Vec<&str> = missing.iter().map(|need| need.program).collect();
     let packages: Vec<&str> = missing.iter().flat_map(|need| need.packages).copied().collect();
     if !install {
+        let silent = missing.contains(&&PODMAN) && find(DOCKER.program).is_some();
         bail!(
-            "this machine lacks {}; add --install to this command, or run\n  {}apt-get install --no-install-recommends {}",
+            "this machine lacks {}{}; add --install to this command, or run\n  {}apt-get install --no-install-recommends {}",
             programs.join(", "),
+            if silent { ", and Docker does not answer (`docker info` says why)" } else { "" },
             if is_root() { "" } else { "sudo " },
             packages.join(" ")
         );
