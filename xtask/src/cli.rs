@@ -16,7 +16,8 @@ mod scan;
 
 pub use explain::Explain;
 pub use measure::{Bench, Capabilities, Soak};
-pub use parse::parse;
+pub use parse::{ENGINES, parse};
+use parse::{ROLES, one_of};
 pub use scan::Scan;
 
 /// From one TOML file per Spring application to a pair of rocks: one that runs the application and dumps it,
@@ -48,7 +49,7 @@ pub struct Global {
     #[arg(long, global = true)]
     pub plan: bool,
     /// The container engine [default: podman if it answers, else docker; XTASK_RUNTIME]
-    #[arg(long, global = true, value_enum, value_name = "podman|docker", hide_possible_values = true)]
+    #[arg(long, global = true, value_parser = one_of(ENGINES), value_name = "podman|docker", hide_possible_values = true)]
     pub runtime: Option<Kind>,
     /// Fail where the pin, or what is rendered from it, would have to change
     #[arg(long, global = true)]
@@ -241,6 +242,7 @@ pub struct Pack {
     /// The application: a folder of apps/
     pub app: String,
     /// Which rock; the restore rock is packed from the pin
+    #[arg(value_parser = one_of(ROLES))]
     pub role: Role,
     /// Build from this folder, or take this jar, instead of the source in app.toml
     #[arg(long, value_name = "DIR|JAR")]

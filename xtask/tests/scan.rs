@@ -1,5 +1,5 @@
 //! `scan` as a person meets it: exit codes, what is said and what is not, and that nothing is changed. What is found is
-//! tried in `src/scan/tests` and, in a real JVM, in `e2e/canaries.rs`.
+//! tried in `core/src/scan/tests` and, in a real JVM, in `e2e/canaries.rs`.
 
 mod support {
     pub mod shop;

@@ -1,10 +1,35 @@
 //! Reading the command line, with the tips that clap does not have.
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
 use super::Cli;
 use crate::diagnostic::nearest;
+use crate::rock::Role;
+use crate::runtime::Kind;
+
+/// A value that an argument may have, how it is typed, and what help says of it.
+pub type Choice<T> = (T, &'static str, &'static str);
+
+/// The container engines.
+pub const ENGINES: [Choice<Kind>; 2] =
+    [(Kind::Podman, "podman", "podman"), (Kind::Docker, "docker", "Docker Engine 23 or later")];
+/// The rocks of a pair.
+pub(super) const ROLES: [Choice<Role>; 2] = [
+    (Role::Checkpoint, "checkpoint", "Runs the application and dumps it"),
+    (Role::Restore, "restore", "Brings the dumped process back"),
+];
+
+/// Reads an argument that is one of a few. What derives this is clap's, and the crate that has the types does without clap.
+pub(super) fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
+    choices: [Choice<T>; N],
+) -> impl TypedValueParser<Value = T> {
+    let values = choices.map(|(_, name, help)| PossibleValue::new(name).help(help));
+    let chosen =
+        move |typed: String| choices.iter().find(|(_, name, _)| *name == typed).map(|choice| choice.0);
+    PossibleValuesParser::new(values).try_map(move |typed| chosen(typed).ok_or("it is none of these"))
+}
 
 /// Reads the command line; where it is wrong or asks for help, ends the program.
 ///

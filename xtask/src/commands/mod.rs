@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 use fs_err as fs;
 
 use crate::app::{self, App, Build, Loaded, Source};
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{Cli, Command, ENGINES, Global};
 use crate::diagnostic::InputError;
 use crate::host;
 use crate::lock::{Host, Lock};
@@ -102,9 +101,13 @@ fn runtime_choice(cli: &Cli) -> Result<Option<Kind>> {
     match (cli.global.runtime, named.as_str()) {
         (Some(kind), _) => Ok(Some(kind)),
         (None, "") => Ok(None),
-        (None, name) => Kind::from_str(name, false).map(Some).map_err(|_| {
-            InputError::plain(format!("XTASK_RUNTIME is {name:?}"), "set it to `podman` or `docker`").into()
-        }),
+        (None, name) => match ENGINES.iter().find(|choice| choice.1 == name) {
+            Some(choice) => Ok(Some(choice.0)),
+            None => {
+                let help = "set it to `podman` or `docker`";
+                Err(InputError::plain(format!("XTASK_RUNTIME is {name:?}"), help).into())
+            }
+        },
     }
 }
 

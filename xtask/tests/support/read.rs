@@ -75,7 +75,7 @@ pub const READ: &[(&str, &str)] = &[
         "Communications link failure",
         "https://github.com/mysql/mysql-connector-j/blob/8.4.0/src/main/resources/com/mysql/cj/LocalizedErrorMessages.properties",
     ),
-    ("answers otherwise than before the dump", "xtask/src/checkpoint/prove.rs"),
+    ("answers otherwise than before the dump", "xtask/core/src/checkpoint/prove.rs"),
     ("answers otherwise than the first restore", "xtask/src/commands/soak.rs"),
     ("failed (exit code", "templates/scripts/restore.sh.j2"),
     ("failed without an error in its log", "templates/scripts/dump-criu.sh.j2"),
