@@ -152,7 +152,7 @@ pub fn get(path: &str) -> Request {
 }
 
 /// The beginning of a body, on one line.
-pub fn excerpt(body: &str) -> String {
+pub(crate) fn excerpt(body: &str) -> String {
     let shown: String = body.chars().take(SHOWN).collect();
     let line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = crate::progress::printable(&line);

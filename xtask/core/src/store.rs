@@ -20,7 +20,7 @@ use crate::digest::{Digest, Hasher};
 use crate::workspace::{locked_temporary, remove_unlocked};
 
 mod copy;
-pub mod early;
+pub(crate) mod early;
 
 use copy::{BUFFER, copy, copy_hashed};
 use early::EarlySync;
@@ -251,7 +251,7 @@ impl Error for WriteError {
 }
 
 /// Makes the names in `folder` durable: without this a crash can undo a rename.
-pub fn sync_folder(folder: &Path) -> Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     fs_err::File::open(folder)?.sync_all()?;
     Ok(())
 }

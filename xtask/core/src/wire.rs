@@ -79,7 +79,7 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N]> {
 }
 
 /// The message of these fields.
-pub fn message(fields: &[Field]) -> Vec<u8> {
+pub(crate) fn message(fields: &[Field]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for field in fields {
         let mut key = |form: u64| put_number(field.number << 3 | form, &mut bytes);
@@ -107,7 +107,7 @@ pub fn message(fields: &[Field]) -> Vec<u8> {
 }
 
 /// The number under `number`, where there is one.
-pub fn number(fields: &[Field], number: u64) -> Option<u64> {
+pub(crate) fn number(fields: &[Field], number: u64) -> Option<u64> {
     fields.iter().find(|field| field.number == number).and_then(|field| match field.value {
         Value::Number(value) => Some(value),
         _ => None,
@@ -128,7 +128,7 @@ pub fn all(fields: &[Field], number: u64) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The number under the last of `path`, in the message that is under those before, each in the one before it.
-pub fn number_at(message: &[u8], path: &[u64]) -> Result<Option<u64>> {
+pub(crate) fn number_at(message: &[u8], path: &[u64]) -> Result<Option<u64>> {
     let message = fields(message)?;
     match path {
         [] => Ok(None),
@@ -141,7 +141,7 @@ pub fn number_at(message: &[u8], path: &[u64]) -> Result<Option<u64>> {
 }
 
 /// The fields with these numbers in place of what was there.
-pub fn with_numbers(fields: &[Field], new: &[(u64, u64)]) -> Vec<Field> {
+pub(crate) fn with_numbers(fields: &[Field], new: &[(u64, u64)]) -> Vec<Field> {
     let mut fields = fields.to_vec();
     for (number, value) in new {
         let field = Field { number: *number, value: Value::Number(*value) };
@@ -154,7 +154,7 @@ pub fn with_numbers(fields: &[Field], new: &[(u64, u64)]) -> Vec<Field> {
 }
 
 /// Puts another string or message in the place of a field's; whether there was one.
-pub fn put_bytes(fields: &mut [Field], number: u64, bytes: Vec<u8>) -> bool {
+pub(crate) fn put_bytes(fields: &mut [Field], number: u64, bytes: Vec<u8>) -> bool {
     let found = fields.iter_mut().find(|field| field.number == number);
     found.map(|field| field.value = Value::Bytes(bytes)).is_some()
 }

@@ -17,7 +17,7 @@ use crate::process::{Limit, TimedOut};
 const POLL: Duration = Duration::from_millis(5);
 
 /// Does `work` for each item, several at a time, until one fails; `stop` then tells the others. Returns the first error.
-pub fn each<T: Sync>(
+pub(crate) fn each<T: Sync>(
     items: &[T],
     workers: usize,
     stop: impl Fn() + Sync,
@@ -66,7 +66,7 @@ pub fn both<A, B: Send>(
 }
 
 /// Takes the lock of an open file; waits for another process up to the limit.
-pub fn wait_for_lock(file: &File, what: &str, limit: &Limit) -> Result<()> {
+pub(crate) fn wait_for_lock(file: &File, what: &str, limit: &Limit) -> Result<()> {
     let wanted = FlockOperation::NonBlockingLockExclusive;
     if lock_within(file, wanted, limit.duration)
         .with_context(|| format!("cannot lock what another process {what}"))?
@@ -78,7 +78,7 @@ pub fn wait_for_lock(file: &File, what: &str, limit: &Limit) -> Result<()> {
 }
 
 /// Takes the lock of an open file, which others may hold for `wait` and no longer; whether it was to be had.
-pub fn lock_within(file: &File, wanted: FlockOperation, wait: Duration) -> Result<bool> {
+pub(crate) fn lock_within(file: &File, wanted: FlockOperation, wait: Duration) -> Result<bool> {
     let started = Instant::now();
     loop {
         match flock(file, wanted) {

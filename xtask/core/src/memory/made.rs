@@ -21,11 +21,11 @@ impl Memory for Words {
 }
 
 /// Bytes of a page.
-pub const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 
 /// Where the dump keeps a page.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Page {
+pub(crate) enum Page {
     /// In CRIU's own pages.
     Read,
     /// In the file that is mapped.
@@ -35,7 +35,7 @@ pub enum Page {
 }
 
 /// The message of these numbers, and of messages or strings.
-pub fn message_of(numbers: &[(u64, u64)], others: &[(u64, &[u8])]) -> Vec<u8> {
+pub(crate) fn message_of(numbers: &[(u64, u64)], others: &[(u64, &[u8])]) -> Vec<u8> {
     let numbers =
         numbers.iter().map(|(number, value)| Field { number: *number, value: Value::Number(*value) });
     let others =
@@ -44,18 +44,23 @@ pub fn message_of(numbers: &[(u64, u64)], others: &[(u64, &[u8])]) -> Vec<u8> {
 }
 
 /// An entry of a pagemap: so many pages of this dump.
-pub fn dumped(start: u64, pages: u64) -> Vec<u8> {
+pub(crate) fn dumped(start: u64, pages: u64) -> Vec<u8> {
     message_of(&[(1, start), (2, 0), (4, 4), (5, pages)], &[])
 }
 
 /// The entry of a regular file.
-pub fn file(number: u64, name: &str) -> Vec<u8> {
+pub(crate) fn file(number: u64, name: &str) -> Vec<u8> {
     message_of(&[], &[(3, &message_of(&[(1, number)], &[(6, name.as_bytes())]))])
 }
 
 /// The files of a dumped process with these pages from `start` on, which hold `planted` at offsets and 0xa5 elsewhere. Its
 /// environment is said to be the first planted bytes.
-pub fn process(store: &Store, start: u64, pages: &[Page], planted: &[(usize, &[u8])]) -> Vec<DataFile> {
+pub(crate) fn process(
+    store: &Store,
+    start: u64,
+    pages: &[Page],
+    planted: &[(usize, &[u8])],
+) -> Vec<DataFile> {
     let mut memory = vec![0xa5; pages.len() * PAGE as usize];
     for (offset, bytes) in planted {
         memory[*offset..offset + bytes.len()].copy_from_slice(bytes);

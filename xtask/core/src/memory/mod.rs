@@ -12,7 +12,7 @@ mod heap;
 mod images;
 mod kinds;
 #[cfg(test)]
-pub mod made;
+pub(crate) mod made;
 mod remap;
 mod stacks;
 #[cfg(test)]

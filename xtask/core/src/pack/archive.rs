@@ -124,7 +124,7 @@ pub(super) fn file_header(name: &str, size: u64) -> Result<tar::Header> {
 }
 
 /// The file `oci-layout`, which says that a folder or an archive is one.
-pub fn layout_json() -> Result<Vec<u8>> {
+pub(crate) fn layout_json() -> Result<Vec<u8>> {
     canonical_json(&json!({ "imageLayoutVersion": oci::LAYOUT_VERSION }))
 }
 

@@ -24,10 +24,10 @@ use crate::pack::oci::Manifest;
 use crate::pack::{Image, import};
 use crate::store::Store;
 use document::{Component, Document};
-pub use jar::manifest;
+pub(crate) use jar::manifest;
 use packages::Distribution;
 use purl::purl;
-pub use zip::Zip;
+pub(crate) use zip::Zip;
 
 /// Where dpkg keeps what is installed.
 const STATUS: &str = "var/lib/dpkg/status";
