@@ -33,6 +33,28 @@ impl Need {
     }
 }
 
+/// What a command needs, and why nothing else will do.
+#[derive(Debug)]
+pub struct Needs {
+    programs: Vec<Need>,
+    /// What Docker said where it was asked in place of podman.
+    docker: Option<anyhow::Error>,
+}
+
+impl Needs {
+    /// These, and one more.
+    pub fn and(mut self, need: Need) -> Needs {
+        self.programs.push(need);
+        self
+    }
+}
+
+impl<const N: usize> From<[Need; N]> for Needs {
+    fn from(programs: [Need; N]) -> Needs {
+        Needs { programs: programs.into(), docker: None }
+    }
+}
+
 /// Runs containers. Its own package only recommends what a network and a runtime need.
 pub const PODMAN: Need = Need {
     program: "podman",
@@ -86,45 +108,50 @@ pub const OPENSSL: Need = Need { program: "openssl", probe: &[], packages: &["op
 pub const REGISTRY: Need = Need { program: "docker-registry", probe: &[], packages: &["docker-registry"] };
 
 /// What the steps of a plan need.
-pub fn for_checkpoint(job: &Job<'_>, plan: &Plan) -> Vec<Need> {
+pub fn for_checkpoint(job: &Job<'_>, plan: &Plan) -> Needs {
     let mut needs = for_restore(job.session);
     let native = job.way.packer == Packer::Native;
     // rockcraft is a snap, and says itself what it needs.
     if native || plan.has(Step::Toolchain) {
-        needs.push(MMDEBSTRAP);
+        needs = needs.and(MMDEBSTRAP);
     }
     if native && matches!(job.source, Source::Git { .. }) {
-        needs.push(GIT);
+        needs = needs.and(GIT);
     }
     needs
 }
 
 /// The container engine: podman, unless Docker is asked for, or answers where podman is not installed. Many machines have
 /// its program alone, whose daemon is elsewhere or nowhere.
-pub fn for_restore(session: &Session) -> Vec<Need> {
-    match session.runtime {
-        Some(Kind::Docker) => vec![DOCKER],
-        None if !PODMAN.is_met() && Runtime::connect(Some(Kind::Docker)).is_ok() => vec![DOCKER],
-        _ => vec![PODMAN],
-    }
+pub fn for_restore(session: &Session) -> Needs {
+    let alone = !PODMAN.is_met() && DOCKER.is_met();
+    let docker = match session.runtime {
+        Some(Kind::Docker) => return [DOCKER].into(),
+        None if alone => match Runtime::connect(Some(Kind::Docker)) {
+            Ok(_) => return [DOCKER].into(),
+            Err(why) => Some(why),
+        },
+        _ => None,
+    };
+    Needs { programs: vec![PODMAN], docker }
 }
 
 /// Makes sure that every program is there: installs what is missing if `install`, else says how to.
-pub fn ensure(needs: &[Need], install: bool, progress: &Progress) -> Result<()> {
-    let missing: Vec<&Need> = needs.iter().filter(|need| !need.is_met()).collect();
+pub fn ensure(needs: &Needs, install: bool, progress: &Progress) -> Result<()> {
+    let missing: Vec<&Need> = needs.programs.iter().filter(|need| !need.is_met()).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let programs: Vec<&str> = missing.iter().map(|need| need.program).collect();
     let packages: Vec<&str> = missing.iter().flat_map(|need| need.packages).copied().collect();
     if !install {
-        let silent = missing.contains(&&PODMAN) && find(DOCKER.program).is_some();
+        let docker = needs.docker.as_ref().map(|why| format!("\nDocker will not do: {why:#}"));
         bail!(
-            "this machine lacks {}{}; add --install to this command, or run\n  {}apt-get install --no-install-recommends {}",
+            "this machine lacks {}; add --install to this command, or run\n  {}apt-get install --no-install-recommends {}{}",
             programs.join(", "),
-            if silent { ", and Docker does not answer (`docker info` says why)" } else { "" },
             if is_root() { "" } else { "sudo " },
-            packages.join(" ")
+            packages.join(" "),
+            docker.unwrap_or_default()
         );
     }
     progress.step(&format!("install {}", programs.join(", ")), || apt(&packages, progress))
@@ -153,7 +180,8 @@ fn apt(packages: &[&str], progress: &Progress) -> Result<()> {
         })?;
         process::succeeded(&format!("apt-get {}", arguments.join(" ")), status, &said.join("\n"))
     };
-    let mut install = vec!["install", "--no-install-recommends"];
+    // Docker's own packages conflict with Debian's runc: better nothing is installed than a daemon removed.
+    let mut install = vec!["install", "--no-install-recommends", "--no-remove"];
     install.extend(packages);
     // Package lists may be absent or old; only then are they worth a download.
     if run(&install).is_err() {

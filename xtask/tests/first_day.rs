@@ -8,6 +8,7 @@ mod support {
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -218,6 +219,60 @@ fn doctor_needs_neither_an_engine_nor_an_application() {
     assert!(ran.stdout.contains("64 KiB folios"), "{ran:?}");
     assert_eq!(workspace.run_unchanged("doctor shop").code, Some(2));
     assert!(workspace.run_unchanged("doctor --plan").stdout.contains("print a table"));
+}
+
+/// Many machines have the program of Docker alone, whose daemon is elsewhere, old, or nowhere.
+#[test]
+fn docker_does_where_it_answers() {
+    if ["/usr/sbin/podman", "/sbin/podman"].iter().any(|path| Path::new(path).exists()) {
+        eprintln!("skipped: this machine has podman in a folder that is searched without PATH");
+        return;
+    }
+    let workspace = Workspace::new();
+    let folder = tempfile::tempdir().unwrap();
+    let program = |name: &str, script: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let answer = |version| format!("[ $1 = version ] && echo {version} || echo unix:///run/docker.sock");
+    let (silent, old, new) = ("exit 1".to_owned(), answer("20.10.24"), answer("28.2.2"));
+    let check = |docker: &str, words: &str, lacks: &str, why: &str| {
+        program("docker", docker);
+        let mut command = workspace.command(words);
+        let ran = workspace.unchanged(command.env("PATH", folder.path()).env_remove("DOCKER_HOST"));
+        let lacks = format!("error: this machine lacks {lacks}; add --install to this command, or run\n");
+        assert!(ran.stderr.starts_with(&lacks), "{docker}: {}", ran.stderr);
+        let said = ran.stderr.lines().nth(2).unwrap_or_default();
+        assert!(said.starts_with(why) && said.is_empty() == why.is_empty(), "{docker}: {}", ran.stderr);
+    };
+    check(&silent, "checkpoint zipkin", "podman, mmdebstrap", "Docker will not do: Docker does not answer;");
+    check(
+        &old,
+        "checkpoint zipkin",
+        "podman, mmdebstrap",
+        "Docker will not do: this is Docker Engine 20.10.24,",
+    );
+    check(&new, "checkpoint zipkin", "mmdebstrap", "");
+    check(&new, "checkpoint zipkin --runtime podman", "podman, mmdebstrap", "");
+    check(&silent, "checkpoint zipkin --runtime docker", "mmdebstrap", "");
+
+    // What --install would install.
+    let asked = folder.path().join("asked");
+    program("env", "shift; exec \"$@\"");
+    program("sudo", "shift; exec \"$@\"");
+    program("apt-get", &format!("echo \"$@\" >>{}; exit 1", asked.display()));
+    program("docker", &silent);
+    let mut command = workspace.command("checkpoint zipkin --install");
+    let ran = workspace.unchanged(command.env("PATH", folder.path()).env_remove("DOCKER_HOST"));
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let asked = fs::read_to_string(asked).unwrap();
+    let first = asked.lines().next().unwrap();
+    assert!(
+        first.contains(" install --no-install-recommends --no-remove podman runc ")
+            && first.ends_with(" mmdebstrap"),
+        "{asked}"
+    );
 }
 
 #[test]

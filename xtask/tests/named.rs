@@ -36,7 +36,7 @@ fn absent(text: &str) -> Vec<String> {
             TOPS.iter().map(|top| Path::new(top).join(&span)).chain(own.iter().map(|own| own.join(&span)));
         let there: Vec<PathBuf> =
             places.filter(|path| root().join(path).exists() || is_template(path)).collect();
-        // `src/scan/`, `mod.rs`, `dump-criu.sh.j2`: what ends like a file of the sources, or in a slash.
+        // `core/src/scan/`, `mod.rs`, `dump-criu.sh.j2`: what ends like a file of the sources, or in a slash.
         let file = [".rs", ".sh", ".j2", "/"].iter().any(|end| span.ends_with(end));
         if there.is_empty() && file && !span.contains(['*', ' ', '<', '…']) {
             found.push(format!("line {at}: `{span}`"));

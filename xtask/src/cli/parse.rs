@@ -62,3 +62,23 @@ fn option_like(word: &str) -> Option<String> {
         commands.flat_map(|it| it.get_arguments()).filter_map(|it| it.get_long()).collect();
     nearest(name, names).map(|name| format!("--{name}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_chosen_can_be_typed() {
+        for (kind, name, _) in ENGINES {
+            assert_eq!(name, kind.to_string());
+        }
+        for (role, name, _) in ROLES {
+            assert_eq!(name, role.folder());
+        }
+        // One more of them must be added here, and above.
+        let known = |kind: Kind, role: Role| match (kind, role) {
+            (Kind::Podman | Kind::Docker, Role::Checkpoint | Role::Restore) => true,
+        };
+        assert!(ENGINES.iter().zip(ROLES).all(|(engine, role)| known(engine.0, role.0)));
+    }
+}

@@ -17,7 +17,7 @@ pub fn run(session: &Session, global: &Global) -> Result<()> {
         super::print_plan(&["install mkdocs into target/xtask/cache", "build target/xtask/guide"]);
         return Ok(());
     }
-    host::ensure(&[host::PYTHON], global.install, &session.progress)?;
+    host::ensure(&[host::PYTHON].into(), global.install, &session.progress)?;
     let root = &session.workspace.root;
     let _alone = session.workspace.sharing()?;
     let built = session.workspace.temporary()?;

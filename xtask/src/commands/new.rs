@@ -133,7 +133,7 @@ fn there(option: &str, path: &Path) -> Result<PathBuf, InputError> {
 
 /// What is fetched is kept: `checkpoint` builds the same commit.
 fn of_git(session: &Session, url: &str, commit: Option<String>, global: &Global) -> Result<(String, Seen)> {
-    host::ensure(&[host::GIT], global.install, &session.progress)?;
+    host::ensure(&[host::GIT].into(), global.install, &session.progress)?;
     let commit = match commit {
         Some(commit) => commit,
         None => {
@@ -164,8 +164,7 @@ fn of_maven(
     source: Source,
     global: &Global,
 ) -> Result<(Source, Seen, Option<crate::source::Jar>)> {
-    let needs: Vec<host::Need> = host::for_restore(session).into_iter().chain([host::MMDEBSTRAP]).collect();
-    host::ensure(&needs, global.install, &session.progress)?;
+    host::ensure(&host::for_restore(session).and(host::MMDEBSTRAP), global.install, &session.progress)?;
     let _shared = session.workspace.sharing()?;
     let runtime = Runtime::connect(session.runtime)?;
     let toolchain =

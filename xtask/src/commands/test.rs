@@ -133,7 +133,7 @@ pub fn run(session: &Session, arguments: &Test, global: &Global) -> Result<()> {
             host::CXX,
             host::UMOCI,
         ];
-        host::ensure(&needs, global.install, &session.progress)?;
+        host::ensure(&needs.into(), global.install, &session.progress)?;
         engine = DockerEngine::start(session)?;
     }
     let limit = Limit::new("the tool's own limit for one kind of tests", Duration::from_secs(4200));

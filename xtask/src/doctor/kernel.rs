@@ -19,7 +19,7 @@ pub(super) const OPTIONS: [&str; 10] = [
     "UNIX_DIAG",
 ];
 
-/// What the dump needs (`engine.rs`).
+/// What the dump needs (`xtask/core/src/engine.rs`).
 const DUMP: [Capability; 3] = [Capability::CheckpointRestore, Capability::NetAdmin, Capability::SysPtrace];
 
 /// CAP_CHECKPOINT_RESTORE came with Linux 5.9.

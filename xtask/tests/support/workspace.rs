@@ -65,7 +65,11 @@ impl Workspace {
         command.args(words.split_whitespace()).current_dir(self.folder.path()).stdin(Stdio::null());
         command.env("XTASK_ROOT", self.root()).env("XTASK_STATE", self.folder.path().join("state"));
         // Help is as wide as the terminal, or as this says.
-        command.env("COLUMNS", "100").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        command
+            .env("COLUMNS", "100")
+            .env_remove("XTASK_RUNTIME")
+            .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR_FORCE");
         command
     }
 

@@ -1,7 +1,7 @@
 //! What a command is going to do, decided before it does anything.
 //!
 //! A plan is data: `--plan` prints it, a test compares it, and one exhaustive `match` in
-//! `commands/checkpoint/work.rs` carries it out. This file is pure; what is there is looked at in `inputs`.
+//! `xtask/src/commands/checkpoint/work.rs` carries it out. This file is pure; what is there is looked at in `inputs`.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Pure rendering: an application, its pin and the templates give files; nothing is read or written besides.
 //!
-//! Writing, checking and showing the difference share [`render`]; see `commands/render.rs`.
+//! Writing, checking and showing the difference share [`render`]; see `xtask/src/commands/render.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -88,7 +88,7 @@ impl Runtime {
     fn podman() -> Result<Runtime> {
         let runtime = Runtime { kind: Kind::Podman, host: "127.0.0.1".into() };
         process::read(runtime.command(["version", "--format", "{{.Client.Version}}"]), &Limit::quick())
-            .context("podman does not answer; `podman info` says why (add `--install` to install it)")?;
+            .context("podman does not answer; `podman info` says why, where it is installed")?;
         Ok(runtime)
     }
 

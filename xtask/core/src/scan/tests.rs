@@ -129,7 +129,7 @@ fn a_secret_is_read_from_where_it_is_or_named_in_an_error() {
     let file = |name: &str| of(SecretFrom::File(name.into()));
     assert_eq!(file("good").unwrap(), [secret("db", b"k7Rw-2mQx")]);
     assert_eq!(file("binary").unwrap()[0].value.bytes().len(), 9);
-    assert!(of(SecretFrom::Environment("CARGO_PKG_VERSION".into())).is_err(), "five bytes: 0.1.0");
+    assert!(of(SecretFrom::Environment("CARGO_PKG_VERSION_MAJOR".into())).is_err(), "one byte: 0");
     assert_eq!(of(SecretFrom::Environment("CARGO_MANIFEST_DIR".into())).unwrap().len(), 1);
     let check = |result: Result<Vec<Secret>, crate::diagnostic::InputError>, expected: &[&str]| {
         let error = result.unwrap_err().to_string();
