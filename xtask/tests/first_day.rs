@@ -8,7 +8,6 @@ mod support {
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -231,9 +230,12 @@ fn docker_does_where_it_answers() {
     let workspace = Workspace::new();
     let folder = tempfile::tempdir().unwrap();
     let program = |name: &str, script: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        // By a process of its own: what this one has open for writing, one that another test forks meanwhile has open as
+        // well, and a program that is open for writing cannot be started.
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$2\" >\"$1\" && chmod 755 \"$1\"";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", write, "sh"]).arg(folder.path().join(name)).arg(script);
+        assert!(shell.status().unwrap().success(), "{name} is not written");
     };
     let answer = |version| format!("[ $1 = version ] && echo {version} || echo unix:///run/docker.sock");
     let (silent, old, new) = ("exit 1".to_owned(), answer("20.10.24"), answer("28.2.2"));
