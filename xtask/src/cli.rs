@@ -16,7 +16,7 @@ mod scan;
 
 pub use explain::Explain;
 pub use measure::{Bench, Capabilities, Soak};
-pub use parse::{ENGINES, parse};
+pub use parse::{ENGINES, chosen, parse};
 use parse::{ROLES, one_of};
 pub use scan::Scan;
 

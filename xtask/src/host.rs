@@ -124,10 +124,9 @@ pub fn for_checkpoint(job: &Job<'_>, plan: &Plan) -> Needs {
 /// The container engine: podman, unless Docker is asked for, or answers where podman is not installed. Many machines have
 /// its program alone, whose daemon is elsewhere or nowhere.
 pub fn for_restore(session: &Session) -> Needs {
-    let alone = !PODMAN.is_met() && DOCKER.is_met();
     let docker = match session.runtime {
         Some(Kind::Docker) => return [DOCKER].into(),
-        None if alone => match Runtime::connect(Some(Kind::Docker)) {
+        None if !PODMAN.is_met() && DOCKER.is_met() => match Runtime::connect(Some(Kind::Docker)) {
             Ok(_) => return [DOCKER].into(),
             Err(why) => Some(why),
         },

@@ -21,14 +21,18 @@ pub(super) const ROLES: [Choice<Role>; 2] = [
     (Role::Restore, "restore", "Brings the dumped process back"),
 ];
 
+/// What was typed.
+pub fn chosen<T: Copy>(choices: &[Choice<T>], typed: &str) -> Option<T> {
+    choices.iter().find(|(_, name, _)| *name == typed).map(|choice| choice.0)
+}
+
 /// Reads an argument that is one of a few. What derives this is clap's, and the crate that has the types does without clap.
 pub(super) fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
     choices: [Choice<T>; N],
 ) -> impl TypedValueParser<Value = T> {
     let values = choices.map(|(_, name, help)| PossibleValue::new(name).help(help));
-    let chosen =
-        move |typed: String| choices.iter().find(|(_, name, _)| *name == typed).map(|choice| choice.0);
-    PossibleValuesParser::new(values).try_map(move |typed| chosen(typed).ok_or("it is none of these"))
+    PossibleValuesParser::new(values)
+        .try_map(move |typed| chosen(&choices, &typed).ok_or("it is none of these"))
 }
 
 /// Reads the command line; where it is wrong or asks for help, ends the program.

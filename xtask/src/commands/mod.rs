@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use fs_err as fs;
 
 use crate::app::{self, App, Build, Loaded, Source};
-use crate::cli::{Cli, Command, ENGINES, Global};
+use crate::cli::{self, Cli, Command, ENGINES, Global};
 use crate::diagnostic::InputError;
 use crate::host;
 use crate::lock::{Host, Lock};
@@ -101,13 +101,9 @@ fn runtime_choice(cli: &Cli) -> Result<Option<Kind>> {
     match (cli.global.runtime, named.as_str()) {
         (Some(kind), _) => Ok(Some(kind)),
         (None, "") => Ok(None),
-        (None, name) => match ENGINES.iter().find(|choice| choice.1 == name) {
-            Some(choice) => Ok(Some(choice.0)),
-            None => {
-                let help = "set it to `podman` or `docker`";
-                Err(InputError::plain(format!("XTASK_RUNTIME is {name:?}"), help).into())
-            }
-        },
+        (None, name) => cli::chosen(&ENGINES, name).map(Some).ok_or_else(|| {
+            InputError::plain(format!("XTASK_RUNTIME is {name:?}"), "set it to `podman` or `docker`").into()
+        }),
     }
 }
 
