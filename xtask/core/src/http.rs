@@ -4,13 +4,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
-use crate::app::Request;
+use crate::app::{Request, SENT};
 use crate::digest::Digest;
 use crate::interrupt;
 use crate::process::{Limit, TimedOut};
 
 /// Between two probes: short, since the time to the first answer is what is measured.
 const POLL: Duration = Duration::from_millis(3);
+/// Bytes of an answer's header fields: twice what servers of Java send at most as they come.
+const HEADERS: usize = 16 << 10;
+/// Bytes of a connection's buffers: somewhat more than that, for an error that says so, and the longest line of a request that
+/// [`app`](crate::app) lets through. ureq fills them for each client, and the 256 KiB that it has by itself take an
+/// unoptimised one a millisecond of what is measured.
+const INPUT: usize = HEADERS + (4 << 10);
+const OUTPUT: usize = SENT + 100;
 /// How much of an answer an error shows.
 const SHOWN: usize = 400;
 
@@ -50,6 +57,9 @@ impl Client {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_global(Some(limit))
+            .max_response_header_size(HEADERS)
+            .input_buffer_size(INPUT)
+            .output_buffer_size(OUTPUT)
             .build();
         Client { agent: config.new_agent(), base: format!("http://{host}:{port}"), limit }
     }
@@ -307,6 +317,22 @@ mod tests {
         let endless = format!("HTTP/1.1 200 X\r\nConnection: close\r\n\r\n{}", "x".repeat((64 << 20) + 1));
         let port = server(move |_| endless.clone());
         says(client(port).send(&get("/endless")), &["GET /endless", "limit"]);
+    }
+
+    #[test]
+    fn long_lines_are_sent_and_longer_header_fields_refused() {
+        let path = format!("/{}", "p".repeat(SENT - 1));
+        let headers = [("a".into(), "v".repeat(SENT - 1))].into();
+        let port = server(|_| answer(200, "x"));
+        assert_eq!(client(port).send(&Request { headers, ..get(&path) }).unwrap().status, 200);
+        let fields = |bytes: usize| {
+            let field = format!("Content-Length: 1\r\nX: {}\r\n", "h".repeat(bytes));
+            format!("HTTP/1.1 200 X\r\nConnection: close\r\n{field}\r\nx")
+        };
+        let port = server(move |_| fields(HEADERS - 100));
+        assert_eq!(client(port).send(&get("/")).unwrap().body, "x");
+        let port = server(move |number| fields(HEADERS << number));
+        (0..4).for_each(|_| drop(says(client(port).send(&get("/long")), &["GET /long", "header"])));
     }
 
     #[test]

@@ -284,8 +284,8 @@ fn sendable(text: &str) -> Checked<String> {
             Err(Wrong::new(predicate, "expected a path such as `/actuator/health`")
                 .help(format!("write it as `{code}`")))
         }
-        None if PathAndQuery::try_from(text).is_err() => {
-            Err(Wrong::new(format!("has {} bytes", text.len()), "expected at most 65,534 bytes"))
+        None if text.len() > SENT => {
+            Err(Wrong::new(format!("has {} bytes", text.len()), "expected at most 32 KiB"))
         }
         None => Ok(text.to_owned()),
     }
@@ -309,8 +309,8 @@ pub fn header_name(text: &str) -> Checked<()> {
     }
 }
 
-/// Bytes of all header fields of a request: four times what Tomcat and Netty take, and half of what ureq sends.
-pub const HEADERS: usize = 32 << 10;
+/// Bytes of a request's path and query, and of all its header fields: four times what Tomcat and Netty take.
+pub const SENT: usize = 32 << 10;
 
 /// The value of a header field, of a request whose fields may have `left` bytes more.
 pub fn header_value(text: &str, left: usize) -> Checked<String> {

@@ -269,7 +269,7 @@ fn repeat(number: i64, most: u32) -> check::Checked<u32> {
 fn headers(r: &mut Reader<'_>, value: &Value<'_>) -> Option<BTreeMap<String, String>> {
     let t = r.inner(value, None)?;
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
-    let mut left = check::HEADERS;
+    let mut left = check::SENT;
     for (name, span, value) in t.iter() {
         let known = headers.keys().any(|known| known.eq_ignore_ascii_case(name));
         let checked = match known {

@@ -286,7 +286,7 @@ fn java_and_http() {
     line(&format!("environment.{} = \"\"", &long[..256]), &["is too long", "at most 255 bytes"]);
     line("http.ready = \"/a<b\"", &["holds `<`, which no URL does", "write it as `%3C`"]);
     line("http.ready = \"/a?b<c\"", &["holds `<`, which no URL does", "write it as `%3C`"]);
-    line(&format!("http.ready = \"/{long}\""), &["has 65538 bytes", "at most 65,534 bytes"]);
+    line(&format!("http.ready = \"/{long}\""), &["has 65538 bytes", "at most 32 KiB"]);
     line("http.ready = \"/100%\"", &["holds a `%` without two hexadecimal digits", "write `%25`"]);
     line("http.warm-up = [\"/\", \"/a b\"]", &["`http.warm-up` holds a space", "%20"]);
     line("http.warm-up = [\"/#a\"]", &["a fragment is never sent"]);
