@@ -8,6 +8,7 @@ use crate::app::{Request, SENT};
 use crate::digest::Digest;
 use crate::interrupt;
 use crate::process::{Limit, TimedOut};
+use crate::progress::excerpt;
 
 /// Between two probes: short, since the time to the first answer is what is measured.
 const POLL: Duration = Duration::from_millis(3);
@@ -18,8 +19,6 @@ const HEADERS: usize = 16 << 10;
 /// unoptimised one a millisecond of what is measured.
 const INPUT: usize = HEADERS + (4 << 10);
 const OUTPUT: usize = SENT + 100;
-/// How much of an answer an error shows.
-const SHOWN: usize = 400;
 
 /// A client for one application of this machine.
 pub struct Client {
@@ -161,20 +160,14 @@ pub fn get(path: &str) -> Request {
     }
 }
 
-/// The beginning of a body, on one line.
-pub(crate) fn excerpt(body: &str) -> String {
-    let shown: String = body.chars().take(SHOWN).collect();
-    let line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = crate::progress::printable(&line);
-    if body.chars().nth(SHOWN).is_some() { format!("{line} …") } else { line }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
+
+    use crate::progress::EXCERPT;
 
     const HANG: &str = "";
 
@@ -313,7 +306,7 @@ mod tests {
     fn a_long_body_is_cut() {
         let port = server(|_| answer(404, &"é".repeat(100_000)));
         let error = says(client(port).expect(&get("/")), &["answered 404"]);
-        assert!(error.ends_with("é …") && error.chars().count() < SHOWN + 60, "{}", error.len());
+        assert!(error.ends_with("é …") && error.chars().count() < EXCERPT + 60, "{}", error.len());
         let endless = format!("HTTP/1.1 200 X\r\nConnection: close\r\n\r\n{}", "x".repeat((64 << 20) + 1));
         let port = server(move |_| endless.clone());
         says(client(port).send(&get("/endless")), &["GET /endless", "limit"]);

@@ -11,15 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::engine::{Capability, Engine};
+use crate::files::{check_files, check_path};
 use crate::fresh::Fresh;
 use crate::seccomp::Family;
 use crate::signature;
 use crate::way::{Packer, Way};
 use crate::workspace::{open_file, write_whole};
-
-mod files;
-
-pub use files::{check_files, check_path};
 
 /// Version of the lock's form; a reader refuses any other.
 pub const SCHEMA: u32 = 2;
@@ -208,24 +205,12 @@ pub struct MappedFile {
     pub sha256: Digest,
 }
 
-/// One file, folder or link of the checkpoint data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct DataFile {
-    /// Absolute path inside the rock.
-    pub path: String,
-    /// Permission bits, octal.
-    pub mode: String,
-    /// `UID:GID`.
-    pub owner: String,
-    /// Size in bytes.
-    pub size: u64,
-    /// SHA-256 of a file's bytes.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub sha256: Option<Digest>,
-    /// Target of a symbolic link.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub link: Option<String>,
+impl Data {
+    /// Checks every path of both lists.
+    fn check(&self) -> Result<()> {
+        check_files(&self.files)?;
+        self.mapped.iter().try_for_each(|file| check_path(&file.path))
+    }
 }
 
 impl LockedSystemCalls {
@@ -318,8 +303,10 @@ impl Lock {
 
 mod host;
 mod objects;
+pub mod pin;
 #[cfg(test)]
 mod tests;
 
+pub use crate::files::DataFile;
 pub use host::Host;
 pub use objects::{Object, ObjectKind};

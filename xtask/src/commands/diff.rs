@@ -39,10 +39,10 @@ pub fn run(session: &Session, arguments: &Diff, global: &Global) -> Result<()> {
 /// Both dumps' memory by kind; an error says why it cannot be had.
 fn memory_of(session: &Session, arguments: &Diff, before: &Lock, after: &Lock) -> Result<Vec<diff::Row>> {
     let read = |name: &str, lock: &Lock| {
-        if !memory::are_there(&session.store, lock) {
+        if !memory::are_there(&session.store, &lock.data.files) {
             bail!("the store lacks images of {name}");
         }
-        memory::regions(&session.store, lock).with_context(|| name.to_owned())
+        memory::regions(&session.store, &lock.data.files).with_context(|| name.to_owned())
     };
     Ok(diff::memory(&read(&arguments.before, before)?, &read(&arguments.after, after)?))
 }

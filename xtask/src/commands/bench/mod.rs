@@ -74,7 +74,9 @@ pub fn run(session: &Session, arguments: &cli::Bench, global: &Global) -> Result
         series: Vec::new(),
         stages: Vec::new(),
         // An engine other than CRIU has images of its own form.
-        memory: memory::regions(&session.store, &lock).map(|found| by_kind(&found)).unwrap_or_default(),
+        memory: memory::regions(&session.store, &lock.data.files)
+            .map(|found| by_kind(&found))
+            .unwrap_or_default(),
         resident: Vec::new(),
         rates: Vec::new(),
     };

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::memory::made::{PAGE, Page, process};
+use made::{PAGE, Page, process};
+
+#[path = "../../../../tests/support/made.rs"]
+mod made;
 
 const VALUE: &[u8] = b"k7Rw-2mQx-of-the-database";
 
