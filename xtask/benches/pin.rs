@@ -11,7 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use xtask::digest::{Digest, Hasher};
-use xtask::lock::{Data, DataFile, Lock};
+use xtask::files::DataFile;
+use xtask::lock::{Data, Lock};
 use xtask::pack::archive::write_archive;
 use xtask::pack::layer::write_layer;
 use xtask::pack::{Blob, Image, pack};

@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use xtask::app::{SecretFrom, load_text};
-use xtask::lock::DataFile;
+use xtask::files::DataFile;
 use xtask::scan::{self, Secret, Target};
 use xtask::store::Store;
 

@@ -6,9 +6,10 @@ use bytesize::ByteSize;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::digest::Digest;
-use crate::engine::Capability;
-use crate::lock::{DataFile, Lock};
+use crate::files::DataFile;
+use crate::lock::Lock;
 use crate::memory::{Kind, Region, by_kind};
+use crate::privileges::Capability;
 
 /// No line of the table is wider.
 const WIDTH: u16 = 100;

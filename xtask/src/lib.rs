@@ -13,7 +13,7 @@ pub mod uptime;
 
 pub use xtask_core::{
     app, checkpoint, debian, diagnostic, digest, engine, explain, files, fresh, http, interrupt, lock, memo,
-    memory, pack, pebble, plan, process, progress, remote, render, rock, rocks, runtime, sbom, scan, seccomp,
-    session, signature, source, store, toolchain, verify, way, workspace,
+    memory, pack, pebble, plan, privileges, process, progress, remote, render, rock, rocks, runtime, sbom,
+    scan, seccomp, session, signature, source, store, toolchain, verify, way, workspace,
 };
 pub(crate) use xtask_core::{wire, workers};

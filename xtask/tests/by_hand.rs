@@ -6,8 +6,8 @@ mod support {
 
 use serde_yaml_ng::Value;
 use support::shop::{APP, Shop};
-use xtask::engine::Capability;
 use xtask::lock::Lock;
+use xtask::privileges::Capability;
 use xtask::seccomp::Family;
 
 /// The words of the last line of the plan, with the engine's own before the image, and behind it.

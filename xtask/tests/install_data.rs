@@ -11,7 +11,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use tempfile::TempDir;
 use xtask::digest::Digest;
-use xtask::lock::DataFile;
+use xtask::files::DataFile;
 use xtask::render::{Pinned, rockcraft_files};
 use xtask::rock::Role;
 

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use proptest::strategy::{Strategy, ValueTree};
 use xtask::app::App;
-use xtask::lock::{DataFile, Lock, LockedMemory};
+use xtask::files::DataFile;
+use xtask::lock::{Lock, LockedMemory};
 use xtask::render::render;
 
 mod support {

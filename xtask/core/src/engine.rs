@@ -1,4 +1,4 @@
-//! Who checkpoints. Capabilities, packages and commands of each engine stand here and nowhere else.
+//! Who checkpoints. Which capabilities, packages and commands each engine has stands here and nowhere else.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::{App, CracEngine, Fallback, Profile};
 use crate::fresh;
-pub use crate::privileges::{Capability, Seccomp};
+use crate::privileges::{Capability, Seccomp};
 use crate::rock::Role;
 
 /// Who checkpoints a process.

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
-use crate::app::{Request, SENT};
+use crate::app::{Request, SENT_LIMIT};
 use crate::digest::Digest;
 use crate::interrupt;
 use crate::process::{Limit, TimedOut};
@@ -12,13 +12,13 @@ use crate::progress::excerpt;
 
 /// Between two probes: short, since the time to the first answer is what is measured.
 const POLL: Duration = Duration::from_millis(3);
-/// Bytes of an answer's header fields: twice what servers of Java send at most as they come.
-const HEADERS: usize = 16 << 10;
+/// Bytes of an answer's header fields, status line and all: as many as a request may have.
+const RECEIVED_LIMIT: usize = SENT_LIMIT;
 /// Bytes of a connection's buffers: somewhat more than that, for an error that says so, and the longest line of a request that
-/// [`app`](crate::app) lets through. ureq fills them for each client, and the 256 KiB that it has by itself take an
+/// [`app`](crate::app) lets through. ureq fills them for each connection, and the 256 KiB that it has by itself take an
 /// unoptimised one a millisecond of what is measured.
-const INPUT: usize = HEADERS + (4 << 10);
-const OUTPUT: usize = SENT + 100;
+const INPUT: usize = RECEIVED_LIMIT + (4 << 10);
+const OUTPUT: usize = SENT_LIMIT + 100;
 
 /// A client for one application of this machine.
 pub struct Client {
@@ -56,7 +56,7 @@ impl Client {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_global(Some(limit))
-            .max_response_header_size(HEADERS)
+            .max_response_header_size(RECEIVED_LIMIT)
             .input_buffer_size(INPUT)
             .output_buffer_size(OUTPUT)
             .build();
@@ -80,6 +80,9 @@ impl Client {
             ureq::Error::Timeout(_) => {
                 let limit = Limit::new("limits.request", self.limit);
                 anyhow::Error::from(TimedOut { what: what(), limit })
+            }
+            ureq::Error::LargeResponseHeader(..) => {
+                anyhow!("{}: the answer has more than {} KiB of header fields", what(), RECEIVED_LIMIT >> 10)
             }
             other => anyhow::Error::from(other).context(what()),
         })?;
@@ -166,8 +169,6 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
-
-    use crate::progress::EXCERPT;
 
     const HANG: &str = "";
 
@@ -306,7 +307,7 @@ mod tests {
     fn a_long_body_is_cut() {
         let port = server(|_| answer(404, &"é".repeat(100_000)));
         let error = says(client(port).expect(&get("/")), &["answered 404"]);
-        assert!(error.ends_with("é …") && error.chars().count() < EXCERPT + 60, "{}", error.len());
+        assert!(error.ends_with("é …") && error.chars().count() < 500, "{}", error.len());
         let endless = format!("HTTP/1.1 200 X\r\nConnection: close\r\n\r\n{}", "x".repeat((64 << 20) + 1));
         let port = server(move |_| endless.clone());
         says(client(port).send(&get("/endless")), &["GET /endless", "limit"]);
@@ -314,18 +315,20 @@ mod tests {
 
     #[test]
     fn long_lines_are_sent_and_longer_header_fields_refused() {
-        let path = format!("/{}", "p".repeat(SENT - 1));
-        let headers = [("a".into(), "v".repeat(SENT - 1))].into();
+        let path = format!("/{}", "p".repeat(SENT_LIMIT - 1));
+        let headers = [("a".into(), "v".repeat(SENT_LIMIT - 1))].into();
         let port = server(|_| answer(200, "x"));
         assert_eq!(client(port).send(&Request { headers, ..get(&path) }).unwrap().status, 200);
         let fields = |bytes: usize| {
             let field = format!("Content-Length: 1\r\nX: {}\r\n", "h".repeat(bytes));
             format!("HTTP/1.1 200 X\r\nConnection: close\r\n{field}\r\nx")
         };
-        let port = server(move |_| fields(HEADERS - 100));
+        let port = server(move |_| fields(RECEIVED_LIMIT - 100));
         assert_eq!(client(port).send(&get("/")).unwrap().body, "x");
-        let port = server(move |number| fields(HEADERS << number));
-        (0..4).for_each(|_| drop(says(client(port).send(&get("/long")), &["GET /long", "header"])));
+        let port = server(move |number| fields(RECEIVED_LIMIT << number));
+        (0..4).for_each(|_| {
+            drop(says(client(port).send(&get("/long")), &["GET /long", "more than 32 KiB of header fields"]))
+        });
     }
 
     #[test]

@@ -10,9 +10,10 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::engine::{Capability, Engine};
-use crate::files::{check_files, check_path};
+use crate::engine::Engine;
+use crate::files::{DataFile, check_files, check_path};
 use crate::fresh::Fresh;
+use crate::privileges::Capability;
 use crate::seccomp::Family;
 use crate::signature;
 use crate::way::{Packer, Way};
@@ -307,6 +308,5 @@ pub mod pin;
 #[cfg(test)]
 mod tests;
 
-pub use crate::files::DataFile;
 pub use host::Host;
 pub use objects::{Object, ObjectKind};

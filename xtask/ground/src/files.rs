@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail, ensure};
-
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;

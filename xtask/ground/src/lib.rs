@@ -1,5 +1,5 @@
-//! What stands below every application and knows none: digests and the store, rocks and their images, dumps and their memory,
-//! containers, registries, processes and the voice.
+//! What stands below the way and reads no app.toml: digests and the store, rocks and their images, dumps and their memory,
+//! containers, registries, processes and the voice. An application is a name to it.
 //!
 //! A crate of its own, so that none of it can come to need an application, and so that it is compiled beside what only the
 //! way needs.

@@ -40,9 +40,7 @@ impl Capability {
             Capability::SysPtrace => 19,
         }
     }
-}
 
-impl Capability {
     /// What it is for, in a few words.
     pub fn purpose(self) -> &'static str {
         match self {

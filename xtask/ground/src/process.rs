@@ -22,7 +22,7 @@ use pipe::{Pipe, lines, read_all, read_back};
 
 /// Between two looks at the clock and at signals.
 const POLL: Duration = Duration::from_millis(20);
-/// Between SIGTERM and SIGKILL of a command that outlives its limit; a test has less time.
+/// Between SIGTERM and SIGKILL of a command that outlives its limit; a test of this crate has less time.
 const GRACE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 10_000 });
 /// Between SIGKILL and giving up its pipes: a descendant in a group of its own may hold them for ever.
 const LEFT: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 3_000 });

@@ -168,7 +168,7 @@ pub fn printable(line: &str) -> String {
 }
 
 /// How many characters of somebody else's text an error shows.
-pub const EXCERPT: usize = 400;
+const EXCERPT: usize = 400;
 
 /// The beginning of somebody else's text, an answer's body say, on one line.
 pub fn excerpt(text: &str) -> String {
@@ -216,7 +216,14 @@ pub fn is_printable(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use super::{EXCERPT, excerpt, plain};
+
+    #[test]
+    fn an_excerpt_is_the_beginning_on_one_line() {
+        assert_eq!(excerpt(" a\u{1b}[31m\r\n\tb  c\n"), "a[31m b c");
+        assert_eq!(excerpt(&"é".repeat(EXCERPT)), "é".repeat(EXCERPT));
+        assert_eq!(excerpt(&"é".repeat(EXCERPT + 1)), format!("{} …", "é".repeat(EXCERPT)));
+    }
 
     #[test]
     fn a_terminal_obeys_nothing_of_a_plain_line() {

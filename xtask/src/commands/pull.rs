@@ -5,8 +5,7 @@ use bytesize::ByteSize;
 
 use crate::app::{self, App};
 use crate::cli::{Global, Pull};
-use crate::lock::Lock;
-use crate::lock::pin;
+use crate::lock::{Lock, pin};
 use crate::pack::{Blob, import};
 use crate::plan::Drift;
 use crate::remote::{self, Artifact, MANIFEST_LIMIT, Part, Pulled, Remote};

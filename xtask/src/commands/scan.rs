@@ -4,7 +4,8 @@ use anyhow::Result;
 
 use crate::app;
 use crate::cli::{Global, Scan};
-use crate::lock::{DataFile, Lock};
+use crate::files::DataFile;
+use crate::lock::Lock;
 use crate::render::{Templates, render};
 use crate::rocks::Job;
 use crate::scan::{self, ClassArchive, Finding, NO_PROOF, Secret, Target};

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
-use crate::engine::{Capability, Engine, Seccomp};
+use crate::engine::Engine;
 use crate::host;
+use crate::privileges::{Capability, Seccomp};
 use crate::process::{self, Limit};
 use crate::rock::Role;
 use crate::runtime::{ContainerSpec, Kind, Runtime};

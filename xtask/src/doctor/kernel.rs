@@ -1,7 +1,7 @@
 //! What the kernel and its guards allow.
 
 use super::{Facts, Finding};
-use crate::engine::Capability;
+use crate::privileges::Capability;
 use crate::runtime::Kind;
 
 /// What CRIU's own documentation (criu.org, "Linux kernel") asks for, as far as a JVM in a container needs it. Without

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use fs_err as fs;
-use xtask::engine::Capability;
 use xtask::lock::Lock;
+use xtask::privileges::Capability;
 use xtask::seccomp::{Family, narrowed};
 
 use crate::pod::Pod;

@@ -22,7 +22,8 @@ pub enum Page {
     Absent,
 }
 
-/// What CRIU's images begin with (`criu/include/magic.h`): all of them, and each kind.
+/// What CRIU's images begin with (`criu/include/magic.h`): all of them, and each kind. Spelled out: the ground shows its own to
+/// no other crate, and tests are to have theirs.
 const COMMON_MAGIC: u32 = 0x5456_4319;
 const CORE_MAGIC: u32 = 0x5505_3847;
 const FILES_MAGIC: u32 = 0x5630_3138;

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use xtask::digest::Digest;
-use xtask::lock::{Data, DataFile, Lock};
+use xtask::files::DataFile;
+use xtask::lock::{Data, Lock};
 use xtask::pack::archive::write_archive;
 use xtask::pack::layer::write_layer;
 use xtask::pack::verify::verify_archive;

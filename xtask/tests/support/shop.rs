@@ -13,9 +13,10 @@ use xtask::app::{self, App};
 use xtask::commands::checkpoint::pin;
 use xtask::debian::Root;
 use xtask::engine::Engine;
+use xtask::files::DataFile;
 use xtask::lock::{
-    Data, DataFile, Host, Lock, LockedBase, LockedCapabilities, LockedMemory, LockedPacker, LockedPebble,
-    LockedRocks, LockedSource, SCHEMA,
+    Data, Host, Lock, LockedBase, LockedCapabilities, LockedMemory, LockedPacker, LockedPebble, LockedRocks,
+    LockedSource, SCHEMA,
 };
 use xtask::pack::Image;
 use xtask::pack::layer::write_layer;

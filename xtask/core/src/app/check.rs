@@ -284,7 +284,7 @@ fn sendable(text: &str) -> Checked<String> {
             Err(Wrong::new(predicate, "expected a path such as `/actuator/health`")
                 .help(format!("write it as `{code}`")))
         }
-        None if text.len() > SENT => {
+        None if text.len() > SENT_LIMIT => {
             Err(Wrong::new(format!("has {} bytes", text.len()), "expected at most 32 KiB"))
         }
         None => Ok(text.to_owned()),
@@ -296,8 +296,11 @@ pub fn method(text: &str) -> Checked<String> {
     choice_of_names(text, METHODS)
 }
 
-/// The name of a header field.
-pub fn header_name(text: &str) -> Checked<()> {
+/// The name of a header field, of a request whose fields may have `left` bytes more.
+pub fn header_name(text: &str, left: usize) -> Checked<()> {
+    if text.len() > left {
+        return Err(too_many_fields());
+    }
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if text.is_empty() || !text.bytes().all(token) {
         return Err(Wrong::new("is not the name of a header field", "expected letters, digits and dashes"));
@@ -309,16 +312,17 @@ pub fn header_name(text: &str) -> Checked<()> {
     }
 }
 
-/// Bytes of a request's path and query, and of all its header fields: four times what Tomcat and Netty take.
-pub const SENT: usize = 32 << 10;
+/// Bytes of a request's path and query, and of all its header fields: at least four times what Tomcat and Netty take as they come.
+pub const SENT_LIMIT: usize = 32 << 10;
+
+fn too_many_fields() -> Wrong {
+    Wrong::new("makes the request's header fields longer than 32 KiB", "expected fewer bytes")
+}
 
 /// The value of a header field, of a request whose fields may have `left` bytes more.
 pub fn header_value(text: &str, left: usize) -> Checked<String> {
     if text.len() > left {
-        return Err(Wrong::new(
-            "makes the request's header fields longer than 32 KiB",
-            "expected fewer bytes",
-        ));
+        return Err(too_many_fields());
     }
     match text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
         true => Ok(text.to_owned()),

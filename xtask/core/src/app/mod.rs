@@ -35,7 +35,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Serialize;
 
-pub use check::SENT;
+pub use check::SENT_LIMIT;
 pub use check_rock::has_crac;
 pub use draft::draft;
 pub use given::{given_commit, given_git, given_maven};

@@ -269,14 +269,14 @@ fn repeat(number: i64, most: u32) -> check::Checked<u32> {
 fn headers(r: &mut Reader<'_>, value: &Value<'_>) -> Option<BTreeMap<String, String>> {
     let t = r.inner(value, None)?;
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
-    let mut left = check::SENT;
+    let mut left = check::SENT_LIMIT;
     for (name, span, value) in t.iter() {
         let known = headers.keys().any(|known| known.eq_ignore_ascii_case(name));
         let checked = match known {
             true => {
                 Err(check::Wrong::new("is there twice", "case makes no difference in the name of a header"))
             }
-            false => check::header_name(name),
+            false => check::header_name(name, left),
         };
         let name_is_right = r.checked_at(&value.path, span, checked).is_some();
         left = left.saturating_sub(name.len());

@@ -286,7 +286,7 @@ fn java_and_http() {
     line(&format!("environment.{} = \"\"", &long[..256]), &["is too long", "at most 255 bytes"]);
     line("http.ready = \"/a<b\"", &["holds `<`, which no URL does", "write it as `%3C`"]);
     line("http.ready = \"/a?b<c\"", &["holds `<`, which no URL does", "write it as `%3C`"]);
-    line(&format!("http.ready = \"/{long}\""), &["has 65538 bytes", "at most 32 KiB"]);
+    line(&format!("http.ready = \"/{}\"", &long[..32_768]), &["has 32769 bytes", "at most 32 KiB"]);
     line("http.ready = \"/100%\"", &["holds a `%` without two hexadecimal digits", "write `%25`"]);
     line("http.warm-up = [\"/\", \"/a b\"]", &["`http.warm-up` holds a space", "%20"]);
     line("http.warm-up = [\"/#a\"]", &["a fragment is never sent"]);
@@ -306,6 +306,7 @@ fn java_and_http() {
     header("A = \"x\", a = \"y\"", "is there twice");
     header("Content-Length = \"3\"", "set by the HTTP client");
     header(&format!("A = \"{}\"", "x".repeat(33_000)), "longer than 32 KiB");
+    header(&format!("{} = \"\"", "x".repeat(32_769)), "longer than 32 KiB");
     header(&format!("A = \"{0}\", B = \"{0}\"", "x".repeat(17_000)), "longer than 32 KiB");
     header("A = 1", "`http.verify.headers.A`: expected a string");
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 
 use crate::digest::Digest;
-use crate::lock::{DataFile, MappedFile};
+use crate::files::DataFile;
+use crate::lock::MappedFile;
 use crate::runtime::Container;
 use crate::source::Jar;
 

@@ -7,7 +7,8 @@ use minijinja::{Value, context};
 use crate::app::App;
 use crate::digest::Digest;
 use crate::engine::Engine;
-use crate::lock::{DataFile, Host, Lock};
+use crate::files::DataFile;
+use crate::lock::{Host, Lock};
 
 /// How the CPU's features are called in /proc/cpuinfo, and in the labels of node-feature-discovery
 /// (`feature.node.kubernetes.io/cpu-cpuid.NAME`; its documentation, "Feature labels", and klauspost/cpuid, whose names it

@@ -10,8 +10,9 @@ use anyhow::Result;
 use crate::app::App;
 use crate::digest::Digest;
 use crate::engine::{Engine, RESOURCE_POLICIES};
+use crate::files::DataFile;
 use crate::fresh;
-use crate::lock::{DataFile, Lock, MappedFile};
+use crate::lock::{Lock, MappedFile};
 use crate::rock::{DAEMON_ID, Role};
 use crate::way::Way;
 

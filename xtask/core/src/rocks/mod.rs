@@ -6,9 +6,10 @@ use anyhow::Result;
 
 use crate::app::{App, Source};
 use crate::digest::Digest;
-use crate::engine::Capability;
-use crate::lock::{DataFile, MappedFile};
+use crate::files::DataFile;
+use crate::lock::MappedFile;
 use crate::pack::Image;
+use crate::privileges::Capability;
 use crate::render::{self, Templates};
 use crate::rock::{Entry, EntryKind, Role};
 use crate::seccomp::Family;

@@ -28,8 +28,8 @@ mod variables;
 
 use crate::app::App;
 use crate::digest::Digest;
+use crate::files::DataFile;
 use crate::interrupt;
-use crate::lock::DataFile;
 use crate::store::Store;
 use crate::workers;
 use finder::{Hit, Search};

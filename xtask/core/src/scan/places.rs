@@ -6,7 +6,7 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 
 use crate::digest::Digest;
-use crate::lock::DataFile;
+use crate::files::DataFile;
 use crate::memory::{self, MEMORY, Process};
 use crate::store::Store;
 

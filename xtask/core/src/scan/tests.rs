@@ -7,7 +7,7 @@ mod variables;
 
 use super::*;
 use crate::app::{SecretFrom, load_text};
-use crate::lock::DataFile;
+use crate::files::DataFile;
 
 /// A secret as `[secrets]` would give it.
 fn secret(name: &str, value: &[u8]) -> Secret {

@@ -93,7 +93,7 @@ pub struct Region {
     pub bytes: u64,
 }
 
-/// The dumped memory of a pin, by kind and file, sorted; what holds no page is left out. The bytes of all are those that
+/// The memory of a dump, by kind and file, sorted; what holds no page is left out. The bytes of all are those that
 /// CRIU dumped, before some of them were moved to a file or left out ([`remap()`]).
 ///
 /// # Errors

@@ -176,7 +176,7 @@ fn by_kind(regions: &[memory::Region]) -> BTreeMap<String, u64> {
 }
 
 /// The files of the data that a restore may read: pages, and memory that is mapped.
-fn pages(lock: &Lock) -> impl Iterator<Item = &crate::lock::DataFile> {
+fn pages(lock: &Lock) -> impl Iterator<Item = &crate::files::DataFile> {
     let is_memory = |path: &str| path == memory::MEMORY || path.starts_with("/checkpoint-data/pages-");
     lock.data.files.iter().filter(move |file| is_memory(&file.path))
 }

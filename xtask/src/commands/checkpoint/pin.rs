@@ -9,9 +9,10 @@ use bytesize::ByteSize;
 use super::work::{Made, Work};
 use crate::checkpoint::Proven;
 use crate::commands;
+use crate::files::DataFile;
 use crate::interrupt;
 use crate::lock::{
-    Data, DataFile, Host, Lock, LockedArchive, LockedBase, LockedCapabilities, LockedMemory, LockedPacker,
+    Data, Host, Lock, LockedArchive, LockedBase, LockedCapabilities, LockedMemory, LockedPacker,
     LockedPebble, LockedRocks, LockedSource, LockedSystemCalls, SCHEMA,
 };
 use crate::pack::archive::Prepared;
@@ -256,7 +257,7 @@ fn given_back(old: &Lock, new: &Lock) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Capability;
+    use crate::privileges::Capability;
     use crate::seccomp::Family;
 
     #[test]
