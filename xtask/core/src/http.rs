@@ -307,7 +307,7 @@ mod tests {
     fn a_long_body_is_cut() {
         let port = server(|_| answer(404, &"é".repeat(100_000)));
         let error = says(client(port).expect(&get("/")), &["answered 404"]);
-        assert!(error.ends_with("é …") && error.chars().count() < 500, "{}", error.len());
+        assert!(error.ends_with("é …") && error.chars().count() < 460, "{}", error.len());
         let endless = format!("HTTP/1.1 200 X\r\nConnection: close\r\n\r\n{}", "x".repeat((64 << 20) + 1));
         let port = server(move |_| endless.clone());
         says(client(port).send(&get("/endless")), &["GET /endless", "limit"]);
@@ -326,9 +326,9 @@ mod tests {
         let port = server(move |_| fields(RECEIVED_LIMIT - 100));
         assert_eq!(client(port).send(&get("/")).unwrap().body, "x");
         let port = server(move |number| fields(RECEIVED_LIMIT << number));
-        (0..4).for_each(|_| {
-            drop(says(client(port).send(&get("/long")), &["GET /long", "more than 32 KiB of header fields"]))
-        });
+        for _ in 0..4 {
+            says(client(port).send(&get("/long")), &["GET /long", "more than 32 KiB of header fields"]);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use crate::files::DataFile;
-use crate::memory::MEMORY;
+use crate::memory::{CORE_MAGIC, FILES_MAGIC, MEMORY, MM_MAGIC, PAGEMAP_MAGIC, PSTREE_MAGIC, image};
 use crate::store::Store;
 use crate::wire::{Field, Value, message};
 
@@ -20,24 +20,6 @@ pub enum Page {
     Mapped,
     /// Nowhere.
     Absent,
-}
-
-/// What CRIU's images begin with (`criu/include/magic.h`): all of them, and each kind. Spelled out: the ground shows its own to
-/// no other crate, and tests are to have theirs.
-const COMMON_MAGIC: u32 = 0x5456_4319;
-const CORE_MAGIC: u32 = 0x5505_3847;
-const FILES_MAGIC: u32 = 0x5630_3138;
-const MM_MAGIC: u32 = 0x5749_2820;
-const PAGEMAP_MAGIC: u32 = 0x5608_4025;
-const PSTREE_MAGIC: u32 = 0x5027_3030;
-
-fn image(magic: u32, messages: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = [COMMON_MAGIC.to_le_bytes(), magic.to_le_bytes()].concat();
-    for message in messages {
-        bytes.extend(u32::try_from(message.len()).expect("a short message").to_le_bytes());
-        bytes.extend(message);
-    }
-    bytes
 }
 
 /// The message of these numbers, and of messages or strings.

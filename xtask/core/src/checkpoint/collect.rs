@@ -10,8 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
 
 use crate::digest::Digest;
-use crate::files::DataFile;
-use crate::files::check_files;
+use crate::files::{DataFile, check_files};
 use crate::pack::metered::{Meter, Metered};
 use crate::process::Limit;
 use crate::runtime::Container;

@@ -24,11 +24,16 @@ pub(super) const LIMIT: u64 = 64 << 20;
 
 /// What begins every image.
 const COMMON_MAGIC: u32 = 0x5456_4319;
-pub(super) const MM_MAGIC: u32 = 0x5749_2820;
-pub(super) const PAGEMAP_MAGIC: u32 = 0x5608_4025;
-pub(super) const FILES_MAGIC: u32 = 0x5630_3138;
-pub(super) const CORE_MAGIC: u32 = 0x5505_3847;
-pub(super) const PSTREE_MAGIC: u32 = 0x5027_3030;
+/// What a process's mappings begin with.
+pub const MM_MAGIC: u32 = 0x5749_2820;
+/// What a list of dumped pages begins with.
+pub const PAGEMAP_MAGIC: u32 = 0x5608_4025;
+/// What the list of open and mapped files begins with.
+pub const FILES_MAGIC: u32 = 0x5630_3138;
+/// What a thread's registers begin with.
+pub const CORE_MAGIC: u32 = 0x5505_3847;
+/// What the list of processes begins with.
+pub const PSTREE_MAGIC: u32 = 0x5027_3030;
 pub(super) const REMAP_MAGIC: u32 = 0x5913_3954;
 pub(super) const GHOST_MAGIC: u32 = 0x5258_3605;
 
@@ -322,7 +327,7 @@ pub(super) fn page_size(pages: u64, bytes: u64) -> Result<u64> {
 }
 
 /// An image that holds these messages.
-pub(super) fn image(magic: u32, messages: &[Vec<u8>]) -> Vec<u8> {
+pub fn image(magic: u32, messages: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = [COMMON_MAGIC.to_le_bytes(), magic.to_le_bytes()].concat();
     for message in messages {
         // As large as an image that was read, which LIMIT bounds.

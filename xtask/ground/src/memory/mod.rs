@@ -27,7 +27,7 @@ use crate::files::DataFile;
 use crate::store::Store;
 pub use credentials::unburden;
 pub use deleted::{Named, deleted};
-pub use images::are_there;
+pub use images::{CORE_MAGIC, FILES_MAGIC, MM_MAGIC, PAGEMAP_MAGIC, PSTREE_MAGIC, are_there, image};
 use images::{Images, PageRange};
 pub use remap::{Jvm, MEMORY, Remapped, counts_on_zeros, remap};
 pub use whole::{Piece, Process, processes};
